@@ -1,0 +1,62 @@
+# make run: from a bare python3 to a served price. Needs python3 (3.11 to 3.13) with venv, and libgomp.
+PYTHON ?= python3
+DATASET ?= king_county
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test check bench lock down clean prerequisites
+.DEFAULT_GOAL := run
+
+run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays until `make down`.
+	@$(BIN)/hedonic run $(DATASET)
+	@$(BIN)/hedonic serve $(DATASET)
+
+test: $(READY)  ## Every test.
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, format, types, import rules, quick unit tests.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest tests/unit -q -m "not slow"
+
+bench: $(READY)  ## The figures of the README.
+	@$(BIN)/python -m benchmarks.baseline
+
+lock: $(READY)  ## Resolve both lock files again, within the bounds of pyproject.toml.
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		pyproject.toml --extra factory --extra dev -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		pyproject.toml --constraints requirements.txt -o requirements-serve.txt
+
+down:  ## Stop everything that Hedonic started.
+	@if [ -x $(BIN)/hedonic ]; then $(BIN)/hedonic down; fi
+
+clean: down  ## Remove the environment and the caches; your state in .hedonic/ stays.
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made again only when the lock or the project's own metadata changed.
+$(READY): requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory prerequisites
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked packages into $(VENV)"
+	@[ -x $(BIN)/uv ] && $(BIN)/uv --version | grep -q " $(UV_VERSION)" \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+prerequisites:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "$(PYTHON): not found. Install it: apt-get install -y python3 python3-venv" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), Hedonic needs 3.11 to 3.13. Install one:" \
+			"apt-get install -y python3.11 python3.11-venv, then: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv. Install it: apt-get install -y python3-venv" >&2; exit 2; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
+		echo "libgomp.so.1 is missing (LightGBM needs it). Install it: apt-get install -y libgomp1" >&2; exit 2; }

@@ -1,0 +1,1 @@
+"""Hedonic: a self-hosted factory for price models."""

@@ -1,0 +1,96 @@
+"""``hedonic serve`` and ``hedonic down``: endpoints of champions, started and stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from hedonic.cli.answer import curl, endpoint_url, example_row
+from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
+from hedonic.cli.status import read_champions
+from hedonic.data.contract import load_contract
+from hedonic.errors import UserError
+from hedonic.promotion.history import History
+from hedonic.promotion.pointer import project_pointer
+from hedonic.settings import Settings, load_settings
+
+
+def serve(
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="[DATA SET]", help="Default: every data set that has a champion.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until Ctrl-C or SIGTERM, then stop what was started.")
+    ] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Serve champions on their ports, in the background, until `hedonic down`."""
+    from hedonic.endpoint import start_endpoint
+
+    settings = load_settings()
+    served = {}
+    console = terminal(as_json=as_json)
+    for name in _datasets(settings, dataset):
+        contract = load_contract(settings.expectations / f"{name}.yaml")
+        repair_pointer(settings, name)
+        with console.status(f"starting the endpoint of {name}"):
+            start_endpoint(settings, name, contract.serve.port)
+        served[name] = endpoint_url(settings, contract)
+        console.print(f"{name} is served at {served[name]} until: hedonic down", markup=False)
+        console.print(curl(served[name], [example_row(contract)]), markup=False)
+    if as_json:
+        write_object({"endpoints": served})
+    if foreground:
+        _hold(settings, list(served))
+
+
+def down(as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Stop everything that Hedonic started."""
+    from hedonic.supervisor import stop_all
+
+    stopped = stop_all(load_settings())
+    terminal(as_json=as_json).print(f"stopped: {', '.join(stopped) or 'nothing was running'}", markup=False)
+    if as_json:
+        write_object({"stopped": stopped})
+
+
+def _hold(settings: Settings, datasets: list[str]) -> None:
+    """Wait for Ctrl-C or SIGTERM; then stop the endpoints. The supervisor keeps them alive meanwhile."""
+    from hedonic.endpoint import stop_endpoint
+
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    over.wait()
+    for dataset in datasets:
+        stop_endpoint(settings, dataset)
+
+
+def repair_pointer(settings: Settings, dataset: str) -> None:
+    """Make the endpoint's pointer say what the history says."""
+    history = History(settings.history)
+    try:
+        project_pointer(history, settings.home, dataset)
+    finally:
+        history.close()
+
+
+def _datasets(settings: Settings, dataset: str | None) -> list[str]:
+    """Return the data sets to serve: those asked for, which must have a champion.
+
+    Raises:
+        UserError: there is none.
+    """
+    asked = [dataset] if dataset else sorted(path.stem for path in settings.expectations.glob("*.yaml"))
+    champions = read_champions(settings, asked)
+    crowned = [name for name, record in champions.items() if record]
+    if not crowned:
+        raise UserError(
+            f"{dataset or 'serve'}: no champion yet, so there is nothing to serve. "
+            f"Make one with: hedonic run {dataset or ''}".rstrip()
+        )
+    return crowned

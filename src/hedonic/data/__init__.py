@@ -1,0 +1,1 @@
+"""From a source to rows that training may use: contract, rules, snapshot, validation, split."""

@@ -1,0 +1,1 @@
+"""From rows to a portable model: features, families, search, intervals, metrics, artifact."""

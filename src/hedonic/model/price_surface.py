@@ -1,0 +1,112 @@
+"""The price surface, applied: a linear hedonic regression on attributes, their squares, time and place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+CLIP = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSurface:
+    """A ridge regression whose answer is a feature, and whose residuals price a comparable sale.
+
+    Source of the form: Rosen (1974), "Hedonic prices and implicit markets"; place by radial basis
+    functions about k-means centres.
+
+    Attributes:
+        names: attributes, by their feature names, p of them.
+        fill, mean, scale: of the attributes, shape (p,).
+        linear, square: coefficients of the standardised attributes and of their squares, shape (p,).
+        centres_km: shape (n_centres, 2); empty where rows have no place.
+        reach_km: standard deviation of the radial functions.
+        place: their coefficients, shape (n_centres,).
+        trend: change a day on the model's scale; 0 where rows have no date.
+        origin_day: the day at which the trend is zero.
+        intercept: on the model's scale.
+    """
+
+    names: tuple[str, ...]
+    fill: Vector
+    mean: Vector
+    scale: Vector
+    linear: Vector
+    square: Vector
+    centres_km: Matrix
+    reach_km: float
+    place: Vector
+    trend: float
+    origin_day: float
+    intercept: float
+
+    def apply(self, derived: dict[str, Vector], places: Matrix | None, days: Vector | None) -> Vector:
+        """Return the surface's estimates on the model's scale, shape (n_rows,)."""
+        standard = standardise(derived, self.names, self.fill, self.mean, self.scale)
+        estimate = self.intercept + row_sums(standard * self.linear)
+        estimate = estimate + row_sums(standard * standard * self.square)
+        if places is not None:
+            estimate = estimate + row_sums(radial(places, self.centres_km, self.reach_km) * self.place)
+        if days is not None:
+            estimate = estimate + self.trend * (days - self.origin_day)
+        return estimate
+
+    def save(self, folder: Path) -> None:
+        """Write ``surface.json`` and two arrays."""
+        facts = {
+            "names": list(self.names),
+            "reach_km": self.reach_km,
+            "trend": self.trend,
+            "origin_day": self.origin_day,
+            "intercept": self.intercept,
+        }
+        (folder / "surface.json").write_text(json.dumps(facts, sort_keys=True, indent=1) + "\n")
+        attributes = [self.fill, self.mean, self.scale, self.linear, self.square]
+        np.save(folder / "surface_attributes.npy", np.vstack(attributes))
+        np.save(folder / "surface_places.npy", np.column_stack([self.centres_km, self.place]))
+
+    @classmethod
+    def load(cls, folder: Path) -> PriceSurface:
+        """Return the surface in ``folder``."""
+        facts = json.loads((folder / "surface.json").read_text())
+        attributes = np.load(folder / "surface_attributes.npy", allow_pickle=False)
+        places = np.load(folder / "surface_places.npy", allow_pickle=False)
+        return cls(
+            tuple(facts["names"]),
+            *attributes,
+            centres_km=np.ascontiguousarray(places[:, :2]),
+            reach_km=facts["reach_km"],
+            place=np.ascontiguousarray(places[:, 2]),
+            trend=facts["trend"],
+            origin_day=facts["origin_day"],
+            intercept=facts["intercept"],
+        )
+
+
+def row_sums(matrix: Matrix) -> Vector:
+    """Return the sum of each row, the same bits for a row alone as in a batch."""
+    return np.ascontiguousarray(matrix).sum(axis=1)
+
+
+def standardise(
+    derived: dict[str, Vector], names: tuple[str, ...], fill: Vector, mean: Vector, scale: Vector
+) -> Matrix:
+    """Return the attributes filled, standardised and clipped, shape (n_rows, len(names))."""
+    values = np.column_stack([derived[name] for name in names])
+    values = np.where(np.isnan(values), fill, values)
+    return np.clip((values - mean) / scale, -CLIP, CLIP)
+
+
+def radial(places: Matrix, centres_km: Matrix, reach_km: float) -> Matrix:
+    """Return Gaussian radial functions of the places, shape (n_rows, n_centres); 0 without a place."""
+    east = places[:, :1] - centres_km[:, 0]
+    north = places[:, 1:] - centres_km[:, 1]
+    values = np.exp(-(east * east + north * north) / (2 * reach_km * reach_km))
+    return np.where(np.isnan(values), 0.0, values)

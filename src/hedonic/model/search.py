@@ -1,0 +1,286 @@
+"""The search for a recipe: an Optuna study over families and their hyper-parameters."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from joblib import Parallel, delayed
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from hedonic.data.contract import Choice, Contract, Family, Parameter, Range, Search
+from hedonic.model.budget import Budget
+from hedonic.model.families import make_estimator
+from hedonic.model.metrics import loss
+from hedonic.model.study import Study, Trial
+
+BATCH = 4
+BASELINES: tuple[Family, ...] = ("median", "ridge")
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One fold of the train rows: features learnt on its train part, applied to both.
+
+    Attributes:
+        train, valid: feature matrices, shape (n_rows, n_features).
+        train_target, valid_target: on the model's scale, shape (n_rows,).
+        categorical: positions of coded features.
+    """
+
+    train: Matrix
+    train_target: Vector
+    valid: Matrix
+    valid_target: Vector
+    categorical: tuple[int, ...]
+
+
+def open_storage(journal: Path) -> JournalStorage:
+    """Return the journal storage that holds every study."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
+
+
+def free_name(storage: JournalStorage, wanted: str) -> str:
+    """Return ``wanted``, or ``wanted-2`` and so on where a study of that name exists."""
+    taken = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
+    candidates = (wanted if n == 1 else f"{wanted}-{n}" for n in range(1, len(taken) + 2))
+    return next(name for name in candidates if name not in taken)
+
+
+def tune(
+    contract: Contract,
+    folds: Sequence[Fold],
+    *,
+    budget: Budget,
+    seed: int,
+    storage: JournalStorage | None = None,
+    name: str = "study",
+    attributes: Mapping[str, str] | None = None,
+    workers: int = 1,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> Study:
+    """Return the study of the contract's families on the folds.
+
+    Trials are asked in batches of four whatever the number of workers and told in number order,
+    fold by fold, so that the outcome depends on the seed alone.
+
+    Args:
+        contract: metric, families, spaces and pruner.
+        folds: of train only.
+        budget: trials, and optionally seconds after which no batch is begun.
+        seed: of the sampler and of every estimator.
+        storage: of Optuna; in memory by default.
+        name: the study's.
+        attributes: put on the study and on every trial, such as links to MLflow and Prefect.
+        workers: processes; one thread each.
+        on_trial: called with each finished trial, in number order.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search, links = budget.narrow(contract), dict(attributes or {})
+    study = _create(search, seed, storage, name, links)
+    began, cut, baselines = time.monotonic(), False, []
+    with Parallel(n_jobs=workers, backend="loky" if workers > 1 else "sequential", mmap_mode="r") as pool:
+        scorer = _Scorer(pool, contract, folds, seed)
+        for family in BASELINES:
+            baselines.append(scorer.score_baseline(family))
+        while len(study.trials) < budget.trials:
+            if budget.time_s is not None and time.monotonic() - began > budget.time_s and study.trials:
+                cut = True
+                break
+            asked = [study.ask() for _ in range(min(BATCH, budget.trials - len(study.trials)))]
+            for trial in scorer.score_batch(study, asked, search, links):
+                if on_trial:
+                    on_trial(trial)
+    trials = tuple(_finished(frozen) for frozen in study.trials)
+    return Study(
+        name=name,
+        metric=search.metric,
+        n_trials=len(trials),
+        cut_by_time=cut,
+        trials=trials,
+        baselines=tuple(baselines),
+    )
+
+
+def _create(
+    search: Search, seed: int, storage: JournalStorage | None, name: str, links: Mapping[str, str]
+) -> optuna.Study:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=2 * BATCH, multivariate=True, group=True
+        )
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler,
+            pruner=make_pruner(search),
+            direction="minimize",
+        )
+        study.set_metric_names([search.metric])
+    for key, value in links.items():
+        study.set_user_attr(key, value)
+    # Every family is tried once with its defaults before the sampler chooses.
+    for family in _searched(search):
+        study.enqueue_trial({"family": family, **_defaults(family, search)}, user_attrs={"default": True})
+    return study
+
+
+def _searched(search: Search) -> list[Family]:
+    naive = [family for family in search.families if family != "median"]
+    return naive or list(search.families)
+
+
+def _defaults(family: Family, search: Search) -> dict[str, Any]:
+    """Return the middle of each range (geometric on a log scale) and the first of each choice."""
+    defaults: dict[str, Any] = {}
+    for key, space in search.families[family].items():
+        match space:
+            case Range(low=low, high=high, log=log):
+                middle = math.sqrt(low * high) if log else (low + high) / 2
+                defaults[f"{family}.{key}"] = round(middle) if space.integer else middle
+            case Choice(choices=choices):
+                defaults[f"{family}.{key}"] = choices[0]
+    return defaults
+
+
+def make_pruner(search: Search) -> optuna.pruners.BasePruner:
+    """Return the contract's pruner; a step is a fold."""
+    match search.pruner:
+        case "none":
+            return optuna.pruners.NopPruner()
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=BATCH, n_warmup_steps=0)
+        case "successive_halving":
+            return optuna.pruners.SuccessiveHalvingPruner(reduction_factor=2)
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(max_resource=search.folds, reduction_factor=2)
+        case "wilcoxon":
+            return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
+
+
+def _suggest(trial: optuna.Trial, search: Search) -> tuple[Family, dict[str, Any]]:
+    families = _searched(search)
+    family: Family = trial.suggest_categorical("family", families)
+    space = search.families[family]
+    return family, {key: _suggest_one(trial, f"{family}.{key}", value) for key, value in space.items()}
+
+
+def _suggest_one(trial: optuna.Trial, name: str, space: Parameter) -> Any:
+    match space:
+        case Range(integer=True):
+            return trial.suggest_int(name, round(space.low), round(space.high), log=space.log)
+        case Range():
+            return trial.suggest_float(name, space.low, space.high, log=space.log)
+        case Choice():
+            return trial.suggest_categorical(name, list(space.choices))
+        case _:
+            return space
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    pool: Parallel
+    contract: Contract
+    folds: Sequence[Fold]
+    seed: int
+
+    def score_baseline(self, family: Family) -> Trial:
+        """Return the naive family's trial, outside the study."""
+        space = self.contract.search.families.get(family, {})
+        parameters = {k: v for k, v in space.items() if not isinstance(v, (Range, Choice))}
+        jobs = [self._job(fold, family, parameters) for fold in self.folds]
+        scores = self.pool(jobs)
+        return Trial(
+            number=-1,
+            family=family,
+            parameters=parameters,
+            state="COMPLETE",
+            losses=tuple(score for score, _ in scores),
+            seconds=sum(seconds for _, seconds in scores),
+        )
+
+    def score_batch(
+        self, study: optuna.Study, asked: list[optuna.Trial], search: Search, links: Mapping[str, str]
+    ) -> list[Trial]:
+        """Return the batch's trials, told to the study in number order."""
+        recipes = [_suggest(trial, search) for trial in asked]
+        losses: list[list[float]] = [[] for _ in asked]
+        seconds = [0.0 for _ in asked]
+        alive = list(range(len(asked)))
+        for step, fold in enumerate(self.folds):
+            scores = self.pool([self._job(fold, *recipes[n]) for n in alive])
+            for n, (score, spent) in zip(alive, scores, strict=True):
+                losses[n].append(score)
+                seconds[n] += spent
+                asked[n].report(score if search.pruner == "wilcoxon" else float(np.mean(losses[n])), step)
+            if step + 1 < len(self.folds):
+                alive = [n for n in alive if not asked[n].should_prune()]
+        for n, trial in enumerate(asked):
+            family, parameters = recipes[n]
+            facts = {"family": family, "parameters": parameters, "losses": losses[n], "seconds": seconds[n]}
+            for key, value in {**links, **facts}.items():
+                trial.set_user_attr(key, value)
+            if n in alive:
+                study.tell(trial, float(np.mean(losses[n])))
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        done = {frozen.number: frozen for frozen in study.get_trials(deepcopy=False)}
+        return [_finished(done[trial.number]) for trial in asked]
+
+    def _job(self, fold: Fold, family: Family, parameters: Mapping[str, Any]) -> Any:
+        search = self.contract.search
+        log = self.contract.target.scale == "log"
+        return delayed(score_fold)(fold, family, dict(parameters), search.metric, log, self.seed)
+
+
+def _finished(frozen: optuna.trial.FrozenTrial) -> Trial:
+    facts = frozen.user_attrs
+    return Trial(
+        number=frozen.number,
+        family=facts["family"],
+        parameters=facts["parameters"],
+        state=frozen.state.name,
+        losses=tuple(facts["losses"]),
+        seconds=facts["seconds"],
+    )
+
+
+def score_fold(
+    fold: Fold,
+    family: Family,
+    parameters: dict[str, Any],
+    metric: str,
+    log: bool,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the loss on the fold's valid part, and the CPU seconds that it took."""
+    began = time.process_time()
+    estimator = make_estimator(family, parameters, categorical=fold.categorical, seed=seed)
+    estimate = fit_quietly(estimator, fold.train, fold.train_target).predict(fold.valid)
+    actual = fold.valid_target
+    if log:
+        actual, estimate = np.exp(actual), np.exp(estimate)
+    return loss(metric, actual, estimate), time.process_time() - began
+
+
+def fit_quietly(estimator: Any, matrix: Matrix, target: Vector, **options: Any) -> Any:
+    """Return the estimator fitted; that a network stops at its iteration limit is intended."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(matrix, target, **options)

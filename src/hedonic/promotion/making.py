@@ -1,0 +1,114 @@
+"""The making of a release's content from a judged candidate: refit, golden rows, facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hedonic.data.contract import Contract
+from hedonic.data.table import day, n_rows, take
+from hedonic.data.training_data import TrainingData
+from hedonic.errors import HedonicError
+from hedonic.model.artifact import PortableModel
+from hedonic.model.manifest import Golden, ManifestFacts
+from hedonic.model.recipe import Recipe
+from hedonic.model.study import Study
+from hedonic.model.training import refit
+from hedonic.promotion.release import ReleaseContent
+
+N_GOLDEN = 20
+
+Answers = Callable[[PortableModel, Sequence[dict[str, Any]]], list[dict[str, Any]]]
+
+
+def make_content(
+    data: TrainingData,
+    judged: PortableModel,
+    recipe: Recipe,
+    study: Study,
+    *,
+    snapshot: str,
+    lock: str,
+    code: str,
+    answers: Answers,
+) -> ReleaseContent:
+    """Return what goes into the release of a promoted candidate.
+
+    Args:
+        data: the rows it was judged on.
+        judged: the model that the gate promoted.
+        recipe: by which a refit follows.
+        study: in which the recipe was found.
+        snapshot: digest of the rows.
+        lock: digest of the hash-locked requirements.
+        code: digest of the code that made it.
+        answers: the served answers of a model to rows as a caller sends them.
+
+    Raises:
+        HedonicError: the refitted model disagrees with the judged one beyond the contract's band.
+    """
+    policy = data.contract.refit
+    served, kept = judged, None
+    if policy.policy == "latest":
+        served, kept = refit(data.contract, data.columns, recipe, judged), judged
+        _require_agreement(data, served, judged)
+    instances = golden_instances(data)
+    return ReleaseContent(
+        model=served,
+        judged=kept,
+        seen_rows=data.seen,
+        golden=Golden(instances=tuple(instances), answers=tuple(answers(served, instances))),
+        facts=ManifestFacts(
+            dataset=data.contract.name,
+            snapshot=snapshot,
+            split=data.split.digest,
+            configuration={
+                "recipe": recipe.model_dump(mode="json"),
+                "trials": study.n_trials,
+                "metric": study.metric,
+                "refit": policy.model_dump(mode="json"),
+            },
+            seed=recipe.seed,
+            lock=lock,
+            code=code,
+            reproducible=not study.cut_by_time,
+        ),
+    )
+
+
+def _require_agreement(data: TrainingData, served: PortableModel, judged: PortableModel) -> None:
+    """Refuse a refit that prices the holdout otherwise than the judged model beyond the band."""
+    holdout = take(data.columns, data.split.holdout)
+    theirs, ours = judged.estimate(holdout).estimate, served.estimate(holdout).estimate
+    apart_pct = 100 * float(np.median(np.abs(ours / theirs - 1)))
+    band_pct = data.contract.refit.agreement_mdape_pct
+    if not apart_pct <= band_pct:
+        raise HedonicError(
+            f"{data.contract.name}: the refitted model differs from the judged one by a median of "
+            f"{apart_pct:.2f} % on the holdout; refit.agreement_mdape_pct is {band_pct:g}. "
+            "The champion stays. Look at what the latest rows changed."
+        )
+
+
+def golden_instances(data: TrainingData) -> list[dict[str, Any]]:
+    """Return 20 holdout rows, evenly spread over its prices, as a caller sends them."""
+    holdout = take(data.columns, data.split.holdout)
+    order = np.argsort(holdout[data.contract.target.column], kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, N_GOLDEN).astype(int))]
+    rows = take(holdout, chosen)
+    return [_instance(data.contract, rows, n) for n in range(n_rows(rows))]
+
+
+def _instance(contract: Contract, rows: dict[str, Any], n: int) -> dict[str, Any]:
+    instance: dict[str, Any] = {}
+    for column in contract.inputs:
+        value = rows[column.name][n]
+        if value is None or value != value:
+            continue
+        convert = {"integer": int, "number": float, "boolean": bool}.get(column.type, str)
+        instance[column.name] = day(value).isoformat() if column.type == "date" else convert(value)
+    if contract.time_column is not None:
+        instance["valuation_date"] = day(rows[contract.time_column][n]).isoformat()
+    return instance

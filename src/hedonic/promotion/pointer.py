@@ -1,0 +1,89 @@
+"""The pointer: what an endpoint serves, as a small file that follows the history."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from hedonic.data.contract import Frozen, Name
+from hedonic.promotion.history import History
+from hedonic.promotion.record import Digest, Record
+
+
+class Pointer(Frozen):
+    """The release that the endpoint of a data set serves; ``folder`` is relative to HEDONIC_HOME."""
+
+    format_version: Literal[1] = 1
+    dataset: Name
+    release: Digest
+    folder: str
+    bento: str | None
+    promoted_at: str
+
+
+def pointer_path(home: Path, dataset: str) -> Path:
+    """Return where the endpoint of a data set looks for its pointer."""
+    return home / "serving" / f"{dataset}.json"
+
+
+def read_pointer(home: Path, dataset: str) -> Pointer | None:
+    """Return what the file says, None when there is no file or it is not a pointer."""
+    try:
+        return Pointer.model_validate_json(pointer_path(home, dataset).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def project_pointer(history: History, home: Path, dataset: str) -> Pointer | None:
+    """Return the pointer as the history has it, after the file was made to say the same.
+
+    The champion is read again after each write: of two processes that project at once, whichever
+    writes last has seen the last promotion. With no champion the file is removed.
+    """
+    while True:
+        pointer = _pointer(history.champion(dataset))
+        if read_pointer(home, dataset) == pointer and (pointer or not pointer_path(home, dataset).exists()):
+            return pointer
+        if pointer is None:
+            pointer_path(home, dataset).unlink(missing_ok=True)
+        else:
+            _write(pointer_path(home, dataset), pointer.model_dump_json(indent=1) + "\n")
+
+
+def _pointer(champion: Record | None) -> Pointer | None:
+    if champion is None or champion.release is None:
+        return None
+    return Pointer(
+        dataset=champion.dataset,
+        release=champion.release,
+        folder=f"releases/{champion.dataset}/{champion.release}",
+        bento=champion.bento,
+        promoted_at=champion.at,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write under a temporary name, sync, rename: a reader sees the old file or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

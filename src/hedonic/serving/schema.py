@@ -1,0 +1,274 @@
+"""The request schema of a contract: JSON in, canonical rows or every problem at once out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hedonic.data.contract import Contract, Rule, Severity
+from hedonic.data.rules import RowRule
+from hedonic.errors import UserError
+from hedonic.serving.fields import MISSING, NAN, DateField, Field, field_of, show
+
+VALUATION_DATE = "valuation_date"
+MAX_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a request, and where: ``instances[2].bedrooms``."""
+
+    path: str
+    message: str
+
+
+class RequestRefused(UserError):
+    """A request is not what the contract says; ``problems`` holds each by the path of its field."""
+
+    def __init__(self, code: str, message: str, problems: Sequence[Problem] = ()) -> None:
+        """Keep ``code`` (one word for machines), the message and the problems."""
+        super().__init__(message)
+        self.code = code
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a request that met the contract.
+
+    Attributes:
+        columns: canonical columns, the time column under its own name, ready for a model.
+        numeric: the names of the numeric columns, in the order of ``numbers``.
+        numbers: their values, shape (n_numeric, n_rows).
+        warnings: for each row, the rules of lesser severity that it breaks.
+    """
+
+    columns: dict[str, npt.NDArray[Any]]
+    numeric: tuple[str, ...]
+    numbers: npt.NDArray[np.float64]
+    warnings: list[list[str]]
+
+
+class RequestSchema:
+    """The fields, bounds, categories and row rules that a contract puts on a request."""
+
+    def __init__(self, contract: Contract, valuation_date_default: float | None = None) -> None:
+        """Derive the schema from ``contract``.
+
+        Args:
+            contract: what a request is held against.
+            valuation_date_default: days since 1970-01-01 that stand for a missing valuation date.
+        """
+        self.contract = contract
+        self._default = {VALUATION_DATE: NAN if valuation_date_default is None else valuation_date_default}
+        self.max_rows = contract.serve.max_rows
+        self._fields: dict[str, Field] = {column.name: field_of(column) for column in contract.inputs}
+        self._column_names = {name: name for name in self._fields}
+        if contract.time_column is not None:
+            self._fields[VALUATION_DATE] = DateField(VALUATION_DATE, required=False)
+            self._column_names[VALUATION_DATE] = contract.time_column
+        known = {self._column_names[name] for name, field in self._fields.items() if field.numeric}
+        parsed = [(rule, RowRule.parse(rule.rule)) for rule in contract.rules]
+        self._rules = [(rule, row_rule) for rule, row_rule in parsed if row_rule.columns <= known]
+
+    def read(self, body: bytes) -> Rows:
+        """Return the rows in a request's body.
+
+        Raises:
+            RequestRefused: the body is not ``{"instances": [...]}`` with 1 to ``max_rows`` rows, or a
+                row is not what the contract says; with every problem.
+        """
+        try:
+            content = json.loads(body, object_pairs_hook=_unique)
+        except RequestRefused:
+            raise
+        except (ValueError, RecursionError) as err:
+            reason = "nested too deep" if isinstance(err, RecursionError) else str(err)
+            raise RequestRefused("invalid_json", f"the body is not JSON: {reason}") from err
+        if type(content) is not dict:
+            raise _refused([Problem("", f'must be an object {{"instances": [...]}}; got {show(content)}')])
+        problems = [
+            Problem(_clip(name), 'unknown field; a request has "instances" alone')
+            for name in content
+            if name != "instances"
+        ]
+        instances = content.get("instances", MISSING)
+        if instances is MISSING:
+            problems.append(Problem("instances", "missing"))
+        elif type(instances) is not list:
+            problems.append(Problem("instances", f"must be a list of objects; got {show(instances)}"))
+        elif not 1 <= len(instances) <= self.max_rows:
+            found = f"must hold 1 to {self.max_rows} rows; got {len(instances)}"
+            problems.append(Problem("instances", found))
+            instances = MISSING
+        if type(instances) is not list:
+            raise _refused(problems)
+        return self._check(instances, problems)
+
+    def check(self, instances: Sequence[Any]) -> Rows:
+        """Return the instances as rows for a model.
+
+        Raises:
+            RequestRefused: with every problem of every row.
+        """
+        return self._check(instances, [])
+
+    def _check(self, instances: Sequence[Any], problems: list[Problem]) -> Rows:
+        values = self._values(instances, problems)
+        numeric = [name for name, field in self._fields.items() if field.numeric]
+        numbers = np.array([values[name] for name in numeric], dtype=np.float64)
+        numbers = numbers.reshape(len(numeric), len(instances))
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for name, column in self._column_names.items():
+            if not self._fields[name].numeric:
+                columns[column] = np.empty(len(instances), dtype=object)
+                columns[column][:] = values[name]
+        columns.update(zip((self._column_names[name] for name in numeric), numbers, strict=True))
+        warnings = self._apply_rules(columns, len(instances), problems)
+        if problems:
+            raise _refused(problems)
+        return Rows(columns, tuple(self._column_names[name] for name in numeric), numbers, warnings)
+
+    def _values(self, instances: Sequence[Any], problems: list[Problem]) -> dict[str, list[Any]]:
+        """Return values by field; what has a problem is missing, so that rules pass over it."""
+        values: dict[str, list[Any]] = {name: [] for name in self._fields}
+        for position, instance in enumerate(instances):
+            row = instance
+            if type(instance) is not dict:
+                problems.append(Problem(f"instances[{position}]", f"must be an object; got {show(instance)}"))
+                row = {}
+            n_known = 0
+            for name, field in self._fields.items():
+                value = row.get(name, MISSING)
+                n_known += value is not MISSING
+                read: Any = self._default.get(name, NAN) if field.numeric else None
+                if value is not MISSING and value is not None:
+                    try:
+                        read = field.read(value)
+                    except ValueError as err:
+                        problems.append(Problem(f"instances[{position}].{name}", str(err)))
+                elif field.required and row is instance:
+                    what = "missing" if value is MISSING else "must not be null"
+                    problems.append(Problem(f"instances[{position}].{name}", what))
+                values[name].append(read)
+            if n_known < len(row):
+                problems += [self._unknown(position, name) for name in row if name not in self._fields]
+        return values
+
+    def _unknown(self, position: int, name: str) -> Problem:
+        near = difflib.get_close_matches(name, self._fields, n=1) if len(name) <= 64 else []
+        hint = f"; did you mean {near[0]!r}?" if near else "; see the schema at /docs.json"
+        return Problem(f"instances[{position}].{_clip(name)}", f"unknown field{hint}")
+
+    def _apply_rules(self, columns: dict[str, Any], n_rows: int, problems: list[Problem]) -> list[list[str]]:
+        """Return the broken rules of severity warning, by row; the critical ones become problems."""
+        warnings: list[list[str]] = [[] for _ in range(n_rows)]
+        for rule, row_rule in self._rules:
+            holds = row_rule.holds(columns)
+            if holds.all():
+                continue
+            for row in np.flatnonzero(~np.broadcast_to(holds, (n_rows,))):
+                if rule.severity is Severity.CRITICAL:
+                    problems.append(Problem(f"instances[{row}]", _broken(rule)))
+                elif rule.severity is Severity.WARNING:
+                    warnings[row].append(_broken(rule))
+        return warnings
+
+    def example(self) -> dict[str, Any]:
+        """Return one row from the contract's examples, such as a caller would send."""
+        chosen = {column.name: column.example for column in self.contract.inputs}
+        return {
+            name: _canonical(
+                self._fields[name], value if value is not None else _stand_in(self._fields[name])
+            )
+            for name, value in chosen.items()
+            if value is not None or self._fields[name].required
+        }
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a request (OpenAPI 3.0's dialect), with an example that validates."""
+        described = {column.name: column for column in self.contract.inputs}
+        properties: dict[str, Any] = {}
+        for name, field in self._fields.items():
+            properties[name] = field.json_schema()
+            if not field.required:
+                properties[name]["nullable"] = True
+            if name in described:
+                unit = f" [{described[name].unit}]" if described[name].unit else ""
+                properties[name]["description"] = described[name].description + unit
+            else:
+                told = "The day the estimate is for; default: the last day of training"
+                properties[name]["description"] = told
+        row = {
+            "type": "object",
+            "additionalProperties": False,
+            "required": [name for name, field in self._fields.items() if field.required],
+            "properties": properties,
+        }
+        rules = " ".join(f"{rule.description} ({rule.rule})." for rule, _ in self._rules)
+        rows = {"type": "array", "minItems": 1, "maxItems": self.max_rows, "items": row}
+        return {
+            "title": "PredictRequest",
+            "description": f"{self.contract.title}. {rules}".strip(),
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["instances"],
+            "properties": {"instances": rows},
+            "example": {"instances": [self.example()]},
+        }
+
+
+def _refused(problems: list[Problem]) -> RequestRefused:
+    """Return the refusal that lists the problems in the order of their rows."""
+    n_problems = len(problems)
+    if n_problems > MAX_PROBLEMS:
+        more = Problem("", f"{n_problems - MAX_PROBLEMS} more problems are not listed")
+        problems = [*problems[:MAX_PROBLEMS], more]
+    listed = "1 problem" if n_problems == 1 else f"{n_problems} problems"
+    return RequestRefused("invalid_request", f"the request has {listed}", problems)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object; a field given twice is refused, for one of the two would be ignored."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise RequestRefused("invalid_json", f"the body gives the field {show(twice)} twice in one object")
+    return content
+
+
+def _broken(rule: Rule) -> str:
+    return f"{rule.description.rstrip('.')} (rule {rule.name}: {rule.rule})"
+
+
+def _clip(name: str) -> str:
+    return name if len(name) <= 64 else name[:61] + "…"
+
+
+def _stand_in(field: Field) -> Any:
+    """Return a value for an input whose contract gives no example."""
+    schema = field.json_schema()
+    match schema["type"]:
+        case "boolean":
+            return False
+        case "string":
+            return "2015-05-27" if schema.get("format") == "date" else schema.get("enum", ["text"])[0]
+        case _:
+            return schema.get("minimum", min(schema.get("maximum", 1.0), 1.0))
+
+
+def _canonical(field: Field, value: Any) -> Any:
+    """Return an example as JSON writes it: YAML reads dates as dates, and integers may be floats."""
+    if isinstance(field, DateField):
+        return str(value)
+    if isinstance(value, float) and field.json_schema()["type"] == "integer" and math.isfinite(value):
+        return int(value)
+    return value

@@ -1,0 +1,186 @@
+"""Settings from the environment, and where the project keeps its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hedonic.errors import UserError
+
+ROOT_MARKER = "prefect.yaml"
+
+# One CPU level and one thread give the same bits on every x86-64-v3 machine (docs/adr/0003).
+# These act only when set before numpy is imported.
+NUMERIC_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
+
+QUIET_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "OTEL_SDK_DISABLED": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+
+
+class Ports(BaseSettings):
+    """The loopback ports of the parts; an endpoint's own port is in its contract."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    front_page: int = 8000
+    prefect: int = 4200
+    mlflow: int = 5000
+    optuna: int = 8080
+
+
+class Settings(BaseSettings):
+    """What the environment says, as ``HEDONIC_*``; nested values with ``__``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    home: Path
+    root: Path
+    host: str = "127.0.0.1"
+    ports: Ports = Field(default_factory=Ports)
+    workers: int = Field(default=2, ge=1)
+    history_url: str | None = None
+    store_url: str | None = None
+
+    @property
+    def expectations(self) -> Path:
+        """Return the folder of contracts."""
+        return self.root / "expectations"
+
+    @property
+    def snapshots(self) -> Path:
+        """Return the folder of content-addressed snapshots."""
+        return self.home / "snapshots"
+
+    @property
+    def releases(self) -> Path:
+        """Return the release store: ``releases/<data set>/<digest>/``."""
+        return self.home / "releases"
+
+    @property
+    def data_docs(self) -> Path:
+        """Return the folder of Great Expectations' Data Docs."""
+        return self.home / "data_docs"
+
+    @property
+    def validations(self) -> Path:
+        """Return the folder of validation reports, each named by its digest."""
+        return self.home / "validations"
+
+    @property
+    def candidates(self) -> Path:
+        """Return the folder of candidates: ``candidates/<data set>/<digest>/``."""
+        return self.home / "candidates"
+
+    @property
+    def reports(self) -> Path:
+        """Return the folder of evaluation and comparison reports."""
+        return self.home / "reports"
+
+    @property
+    def gx(self) -> Path:
+        """Return the Great Expectations project derived from the contracts."""
+        return self.home / "gx"
+
+    @property
+    def serving(self) -> Path:
+        """Return the folder of endpoint pointers, ``serving/<data set>.json``."""
+        return self.home / "serving"
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder of process logs."""
+        return self.home / "logs"
+
+    @property
+    def history(self) -> str:
+        """Return the SQLAlchemy URL of the history."""
+        return self.history_url or f"sqlite:///{self.home / 'history.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Return MLflow's tracking and registry URI."""
+        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Return the folder of MLflow's run artifacts."""
+        return self.home / "mlflow" / "artifacts"
+
+    @property
+    def studies(self) -> Path:
+        """Return the journal that holds every Optuna study."""
+        return self.home / "optuna" / "studies.journal"
+
+    @property
+    def bentos(self) -> Path:
+        """Return BentoML's home."""
+        return self.home / "bentoml"
+
+    @property
+    def prefect_home(self) -> Path:
+        """Return Prefect's home."""
+        return self.home / "prefect"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which each tool's own command line sees our state."""
+        return {
+            "HEDONIC_HOME": str(self.home),
+            "HEDONIC_ROOT": str(self.root),
+            "PREFECT_HOME": str(self.prefect_home),
+            "PREFECT_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
+            "PREFECT_SERVER_API_HOST": self.host,
+            "PREFECT_SERVER_API_PORT": str(self.ports.prefect),
+            "PREFECT_SERVER_UI_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
+            "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "optuna,mlflow,hedonic",
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_REGISTRY_URI": self.tracking_uri,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "BENTOML_HOME": str(self.bentos),
+            "HEDONIC_STUDIES": str(self.studies),
+            **QUIET_ENVIRONMENT,
+            **NUMERIC_ENVIRONMENT,
+        }
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest folder at or above ``start`` that holds ``prefect.yaml``.
+
+    Raises:
+        UserError: there is none: ``start`` is not inside a Hedonic project.
+    """
+    for folder in (start, *start.parents):
+        if (folder / ROOT_MARKER).is_file():
+            return folder
+    raise UserError(
+        f"{start}: not inside a Hedonic project (no {ROOT_MARKER} here or above). "
+        "Change into the project's folder and run the command again."
+    )
+
+
+def load_settings(start: Path | None = None) -> Settings:
+    """Return the settings of the project around ``start`` (default: the current folder)."""
+    import os
+
+    root = Path(os.environ.get("HEDONIC_ROOT") or find_root((start or Path.cwd()).resolve()))
+    home = Path(os.environ.get("HEDONIC_HOME") or root / ".hedonic")
+    if not home.is_absolute():
+        home = root / home
+    return Settings(root=root, home=home)

@@ -1,0 +1,275 @@
+"""The supervisor: processes that outlive the command, watched and restarted by circus (which BentoML brings).
+
+One circus daemon a HEDONIC_HOME. It owns the listening sockets, so that a process can be replaced while
+callers wait instead of being refused, and an orphan never keeps a port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from hedonic.errors import HedonicError, UserError
+from hedonic.settings import Settings
+
+MARKER = "HEDONIC_SUPERVISED"
+_START_LIMIT_S, _STOP_LIMIT_S, _CALL_LIMIT_S = 30.0, 45.0, 40.0
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process to be kept running.
+
+    Attributes:
+        name: of lower-case letters, digits, ``-`` and ``_``.
+        arguments: the command; ``$(circus.sockets.<name>)`` in it is the listening socket's descriptor.
+        port: on which the supervisor listens for it; None for a process that opens none, or its own.
+        environment: beside that of the settings. A change in it restarts the process.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    port: int | None = None
+    working_dir: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Supervisor:
+    """The circus daemon of one HEDONIC_HOME."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Speak for the daemon of ``settings.home``, whether it runs or not."""
+        self._settings = settings
+        self._folder = settings.home / "supervisor"
+        self._processes = self._folder / "processes"
+        self._pid_file = self._folder / "circus.pid"
+        self._ini = self._folder / "circus.ini"
+
+    def keep(self, process: Process) -> None:
+        """Keep ``process`` running from now on, in place of one of the same name that is different.
+
+        Raises:
+            UserError: its port is in use by something else.
+            HedonicError: the daemon did not start.
+        """
+        with self._alone():
+            self._processes.mkdir(parents=True, exist_ok=True)
+            self._settings.logs.mkdir(parents=True, exist_ok=True)
+            if self.pid() is None:
+                self._reap()
+                for stale in self._processes.glob("*.ini"):
+                    stale.unlink()
+            path = self._processes / f"{process.name}.ini"
+            if process.port is not None and f"\nport = {process.port}\n" not in _text(path):
+                _refuse_used(self._settings.host, process.port)
+            _write(path, self._section(process))
+            self._apply()
+
+    def drop(self, name: str) -> None:
+        """Stop the process of that name, if there is one, and keep it no longer."""
+        with self._alone():
+            path = self._processes / f"{name}.ini"
+            if path.exists():
+                path.unlink()
+                if self.pid() is not None:
+                    self._apply()
+
+    def process_pid(self, name: str) -> int | None:
+        """Return the pid of the running process of that name; None when it does not run."""
+        if self.pid() is None or not (self._processes / f"{name}.ini").exists():
+            return None
+        pids: list[int] = self._call("list", name=name).get("pids") or []
+        return pids[0] if pids else None
+
+    def names(self) -> list[str]:
+        """Return the names of the processes that are kept running."""
+        return sorted(path.stem for path in self._processes.glob("*.ini")) if self.pid() is not None else []
+
+    def stop(self) -> list[str]:
+        """Return the names of the processes that ran, all of them and the daemon now stopped."""
+        with self._alone():
+            names, pid = self.names(), self.pid()
+            if pid is not None:
+                daemon = psutil.Process(pid)
+                try:
+                    self._call("quit", waiting=False)
+                except HedonicError:  # it does not listen any more: the signal does the same
+                    daemon.terminate()
+                try:
+                    daemon.wait(_STOP_LIMIT_S)
+                except psutil.TimeoutExpired:
+                    daemon.kill()
+            self._reap()
+            shutil.rmtree(self._processes, ignore_errors=True)
+            self._pid_file.unlink(missing_ok=True)
+            return names
+
+    def pid(self) -> int | None:
+        """Return the pid of the running daemon; None when there is none."""
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            process = psutil.Process(int(self._pid_file.read_text()))
+            if str(self._ini) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                return int(process.pid)
+        return None
+
+    def log(self, name: str) -> Path:
+        """Return the log of a process."""
+        return self._settings.logs / f"{name}.log"
+
+    def _apply(self) -> None:
+        """Make the daemon do what the files say, starting it first if need be."""
+        if self.pid() is not None:
+            self._call("reloadconfig", waiting=True)
+            return
+        control = self._control_folder()
+        lines = [
+            "[circus]",
+            f"endpoint = ipc://{control}/control",
+            f"pubsub_endpoint = ipc://{control}/events",
+            "multicast_endpoint =",  # by default circus listens for others on the network
+            "check_delay = 1",
+            f"logoutput = {self.log('supervisor')}",
+            f"include_dir = {self._processes}",
+        ]
+        _write(self._ini, "\n".join(lines).replace("%", "%%") + "\n")
+        command = [sys.executable, "-m", "circus.circusd", "--daemon", "--pidfile", str(self._pid_file)]
+        environment = {**os.environ, **self._settings.environment(), MARKER: str(self._settings.home)}
+        subprocess.run([*command, str(self._ini)], env=environment, cwd=self._settings.home, check=True)
+        deadline = time.monotonic() + _START_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(HedonicError):
+                if self.pid() is not None and self._call("numwatchers", limit_s=1.0)["status"] == "ok":
+                    return
+            time.sleep(_POLL_S)
+        raise HedonicError(
+            f"the supervisor did not start in {_START_LIMIT_S:.0f} s; see {self.log('supervisor')}"
+        )
+
+    def _section(self, process: Process) -> str:
+        """Return the process as circus reads it."""
+        name = process.name
+        words = [w if w.startswith("$(circus.") else shlex.quote(w) for w in process.arguments]
+        environment = {
+            **self._settings.environment(),
+            **process.environment,
+            MARKER: str(self._settings.home),
+        }
+        if process.port is not None:
+            environment["PORT"] = str(process.port)
+        lines = [
+            f"[watcher:{name}]",
+            f"cmd = {words[0]}",
+            f"args = {' '.join(words[1:])}",
+            f"working_dir = {process.working_dir or self._settings.root}",
+            "copy_env = True",
+            "use_sockets = True",
+            "stop_children = True",
+            "graceful_timeout = 20",
+            *(f"{stream}_stream.class = FileStream" for stream in ("stdout", "stderr")),
+            *(f"{stream}_stream.filename = {self.log(name)}" for stream in ("stdout", "stderr")),
+            f"[env:{name}]",
+            *(f"{key} = {value}" for key, value in sorted(environment.items())),
+        ]
+        if process.port is not None:
+            lines += [f"[socket:{name}]", f"host = {self._settings.host}", f"port = {process.port}"]
+        return "\n".join(lines).replace("%", "%%") + "\n"
+
+    def _call(self, command: str, *, limit_s: float = _CALL_LIMIT_S, **properties: Any) -> dict[str, Any]:
+        """Return the daemon's answer to a circus command."""
+        from circus.client import CircusClient
+        from circus.exc import CallError
+
+        client = CircusClient(endpoint=f"ipc://{self._control_folder()}/control", timeout=limit_s)
+        try:
+            answer: dict[str, Any] = client.send_message(command, **properties)
+        except CallError as err:
+            raise HedonicError(f"the supervisor does not answer {command!r}: {err}") from err
+        finally:
+            client.stop()
+        if answer.get("status") == "error":
+            raise HedonicError(f"the supervisor refused {command!r}: {answer.get('reason')}")
+        return answer
+
+    def _control_folder(self) -> Path:
+        """Return the private folder of the control sockets; their paths may have 107 characters at most."""
+        folder = self._folder / "control"
+        if len(str(folder)) > 90:
+            mark = hashlib.sha256(str(self._folder).encode()).hexdigest()[:12]
+            folder = Path(tempfile.gettempdir()) / f"hedonic-{os.getuid()}-{mark}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise UserError(
+                f"{folder}: belongs to someone else. Remove it, or set HEDONIC_HOME to a shorter path."
+            )
+        return folder
+
+    def _reap(self) -> None:
+        """End what a killed daemon left behind: nobody else would, and it holds its port."""
+        left = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARKER) == str(self._settings.home) and process.pid != os.getpid():
+                    process.terminate()
+                    left.append(process)
+        for process in psutil.wait_procs(left, timeout=20)[1]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock that lets one command at a time change what runs."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def stop_all(settings: Settings) -> list[str]:
+    """Return the names of the processes that ran; all are stopped now."""
+    return Supervisor(settings).stop()
+
+
+def _refuse_used(host: str, port: int) -> None:
+    """Refuse a port on which someone listens already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            return
+        except OSError as err:
+            owner = "another program"
+            with contextlib.suppress(psutil.Error):
+                for connection in psutil.net_connections("tcp"):
+                    if connection.status == "LISTEN" and connection.laddr.port == port and connection.pid:
+                        owner = f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            raise UserError(
+                f"port {port} on {host}: in use by {owner}. Stop it, or give another port "
+                "(`serve.port` in the contract, or --port)."
+            ) from err
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Write under another name, then rename: the daemon reads the old file or the new."""
+    scratch = path.with_suffix(".new")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

@@ -1,0 +1,58 @@
+"""Decide: the gate's verdict on the candidate, against the champion on the same rows."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from hedonic.data.contract import Contract
+from hedonic.data.training_data import open_training_data
+from hedonic.data.validated import ValidatedSnapshot
+from hedonic.flow_record import FlowRecord
+from hedonic.model.candidate import CandidateName, CandidateStore
+from hedonic.promotion.evaluation import Evaluation
+from hedonic.promotion.verdict import Verdict
+from hedonic.settings import load_settings
+
+
+@task(name="decide")
+def decide_promotion(
+    contract: Contract,
+    validated: ValidatedSnapshot,
+    candidate: CandidateName,
+    evaluation: Evaluation,
+    champion: str | None,
+    run_id: str,
+) -> Verdict:
+    """Return whether the candidate replaces the champion (a release digest), and why."""
+    from hedonic.promotion.comparison import contest
+    from hedonic.promotion.gate import decide
+    from hedonic.promotion.latency import latency_ms
+
+    settings = load_settings()
+    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    model = CandidateStore(settings.candidates).load(candidate)
+    folder = settings.releases / contract.name / champion if champion else None
+    rival = contest(data, model, candidate.digest, folder)
+    verdict = decide(
+        contract.gate,
+        evaluation.figures,
+        rival.scores,
+        candidate=candidate.digest,
+        champion=rival.champion,
+        n_leaked=rival.n_leaked,
+        n_trees=candidate.n_trees,
+        max_leaves=candidate.max_leaves,
+        latency_ms=latency_ms(model, data),
+        seed=candidate.recipe.seed,
+    )
+    report = rival.comparison.write(settings.reports) if rival.comparison else None
+    FlowRecord(settings, contract, run_id).decided(verdict, rival.comparison, report)
+    create_markdown_artifact(
+        key=f"verdict-{contract.name.replace('_', '-')}",
+        markdown=f"**{verdict.kind}**\n\n"
+        + "\n".join(f"- {f.outcome}: `{f.check}` {f.sentence}" for f in verdict.reasons),
+        description=f"Verdict on candidate {candidate.digest[:12]}",
+    )
+    get_run_logger().info(verdict.summary)
+    return verdict

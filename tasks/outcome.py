@@ -1,0 +1,95 @@
+"""The outcome of a training flow, as the command line and the Prefect UI show it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import get_run_logger, task
+
+from hedonic.data.contract import Contract, Family, Frozen, load_contract
+from hedonic.data.snapshot import SnapshotStore
+from hedonic.endpoint import Endpoint
+from hedonic.model.budget import Budget
+from hedonic.promotion.history import History
+from hedonic.promotion.record import Record
+from hedonic.promotion.verdict import Verdict
+from hedonic.settings import load_settings
+from tasks.recognise import undertaking
+
+
+class TrainResult(Frozen):
+    """What a training flow came to.
+
+    Attributes:
+        outcome: ``promoted``, ``kept`` (the champion stays), ``refused``, or ``unchanged``.
+        prediction: the endpoint's answer to the contract's example, where it was rolled out.
+        written: what was written, by name, relative to the project root where it is below it.
+    """
+
+    outcome: Literal["promoted", "kept", "refused", "unchanged"]
+    verdict: Verdict | None = None
+    release: str | None = None
+    bento: str | None = None
+    endpoint: str | None = None
+    prediction: dict[str, Any] | None = None
+    figures: dict[str, float | None]
+    written: dict[str, str]
+
+
+@task(name="verify")
+def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the endpoint's answer to the contract's example row."""
+    from hedonic.cli.answer import ask as ask_endpoint
+    from hedonic.cli.answer import example_row
+
+    answer = ask_endpoint(load_settings(), contract, [example_row(contract)])
+    get_run_logger().info("%s answers", endpoint.url)
+    return answer
+
+
+@task(name="conclude")
+def conclude(
+    contract: Contract, record: Record, answer: dict[str, Any] | None, *, unchanged: bool
+) -> TrainResult:
+    """Return the outcome that a record of the history stands for."""
+    return outcome_of(contract, record, answer, unchanged=unchanged)
+
+
+def recognise(
+    dataset: str,
+    trials: int | None = None,
+    time_budget_s: float | None = None,
+    families: tuple[Family, ...] | None = None,
+    seed: int = 0,
+    **_: object,
+) -> TrainResult | None:
+    """Return the outcome of an unchanged undertaking, outside any flow run; None when it is new."""
+    settings = load_settings()
+    contract = load_contract(settings.expectations / f"{dataset}.yaml")
+    budget = Budget(trials=trials or contract.search.trials, time_s=time_budget_s, families=families)
+    snapshot = SnapshotStore(settings.snapshots).ingest(contract, settings.root)
+    digest = undertaking(contract, snapshot, budget, seed)
+    record = History(settings.history).find_recipe(dataset, digest)
+    return outcome_of(contract, record, None, unchanged=True) if record else None
+
+
+def outcome_of(
+    contract: Contract, record: Record, answer: dict[str, Any] | None, *, unchanged: bool
+) -> TrainResult:
+    """Return the outcome, outside any flow run."""
+    settings = load_settings()
+    written = {"snapshot": settings.snapshots / contract.name / (record.snapshot or "")}
+    written |= {"study": settings.studies, "Data Docs": settings.data_docs / "index.html"}
+    written |= {"reports": settings.reports, "MLflow": settings.home / "mlflow" / "mlflow.db"}
+    if record.release:
+        written["release"] = settings.releases / contract.name / record.release
+    return TrainResult(
+        outcome="unchanged" if unchanged else record.kind,
+        verdict=record.verdict,
+        release=record.release,
+        bento=record.bento,
+        endpoint=f"http://{settings.host}:{contract.serve.port}" if answer else None,
+        prediction=answer,
+        figures=dict(record.figures),
+        written={name: str(path) for name, path in written.items()},
+    )

@@ -1,0 +1,146 @@
+"""Promote: register, record, roll out and verify; the history is the truth, all else follows it."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+from prefect.runtime import flow_run
+
+from hedonic.data.contract import Contract, Frozen
+from hedonic.data.snapshot import Snapshot, SnapshotStore
+from hedonic.endpoint import Endpoint
+from hedonic.flow_record import FlowRecord
+from hedonic.model.candidate import CandidateName, CandidateStore
+from hedonic.model.study import Tuning
+from hedonic.promotion.evaluation import Evaluation
+from hedonic.promotion.history import History
+from hedonic.promotion.record import Entry, Record
+from hedonic.promotion.verdict import Verdict
+from hedonic.settings import load_settings
+
+
+class Ending(Frozen):
+    """How a run ended.
+
+    Attributes:
+        undertaking: digest of all that shaped its outcome.
+        champion: the release that the verdict was about, None for none.
+        release, bento: what was made behind a promoting verdict.
+        reason: why the run was.
+    """
+
+    undertaking: str
+    champion: str | None
+    release: str | None
+    bento: str | None
+    reason: str
+
+
+@task(name="begin")
+def begin(contract: Contract, snapshot: Snapshot, reason: str) -> str:
+    """Return the id of the flow's MLflow run, once all projections follow the history again."""
+    from hedonic.promotion.projection import project
+
+    settings = load_settings()
+    project(settings, contract.name)
+    record = FlowRecord.begin(settings, contract, flow_run=str(flow_run.id), reason=reason)
+    record.ingested(snapshot, SnapshotStore(settings.snapshots).file(snapshot))
+    get_run_logger().info("MLflow run %s", record.run_id)
+    return record.run_id
+
+
+@task(name="find-champion")
+def find_champion(contract: Contract) -> str | None:
+    """Return the release digest of the champion, None when there is none."""
+    champion = History(load_settings().history).champion(contract.name)
+    get_run_logger().info("champion: %s", champion.release[:12] if champion and champion.release else "none")
+    return champion.release if champion else None
+
+
+@task(name="register")
+def register(
+    contract: Contract,
+    snapshot: Snapshot,
+    candidate: CandidateName,
+    tuning: Tuning,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    release: str | None,
+    run_id: str,
+) -> int:
+    """Return the number of the model version that holds the release's model, or the rejected candidate's."""
+    from hedonic.promotion.registry import describe, link_release, register_version
+
+    settings = load_settings()
+    folder = CandidateStore(settings.candidates).folder(candidate) / "model"
+    if release is not None:
+        folder = settings.releases / contract.name / release / "model"
+    links = {"MLflow run": FlowRecord(settings, contract, run_id).tracking.url(run_id)}
+    version = register_version(
+        settings,
+        folder,
+        run_id=run_id,
+        decision="challenger" if verdict.promoted else "rejected",
+        example=SnapshotStore(settings.snapshots).frame(snapshot).head(),
+        description=describe(
+            evaluation,
+            verdict=verdict.kind,
+            reasons=[finding.sentence for finding in verdict.reasons],
+            family=candidate.recipe.family,
+            study=tuning.study.name,
+            trial=tuning.study.best.number,
+            links=links,
+        ),
+        figures=evaluation.figures,
+        tags={"hedonic.candidate": candidate.digest, "prefect.flow_run_id": str(flow_run.id)},
+    )
+    if release is not None:
+        link_release(settings, contract.name, version, release)
+    get_run_logger().info("model version %d", version)
+    return version
+
+
+@task(name="record-verdict")
+def record_verdict(
+    contract: Contract,
+    snapshot: Snapshot,
+    candidate: CandidateName,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    ending: Ending,
+    run_id: str,
+) -> Record:
+    """Return the verdict's record, appended in one transaction; pointer and aliases follow it."""
+    from hedonic.lineage import actor
+    from hedonic.promotion.projection import project
+
+    settings = load_settings()
+    entry = Entry(
+        dataset=contract.name,
+        kind=verdict.kind,
+        release=ending.release,
+        bento=ending.bento,
+        candidate=candidate.digest,
+        verdict=verdict,
+        figures=evaluation.figures,
+        actor=actor(),
+        reason=ending.reason,
+        recipe=ending.undertaking,
+        snapshot=snapshot.digest,
+        flow_run=str(flow_run.id),
+        mlflow_run=run_id,
+    )
+    record = History(settings.history).append(entry, expected_champion=ending.champion)
+    project(settings, contract.name)
+    FlowRecord(settings, contract, run_id).finish("FINISHED")
+    get_run_logger().info("%s %s", verdict.kind, (ending.release or candidate.digest)[:12])
+    return record
+
+
+@task(name="roll-out")
+def roll_out(contract: Contract) -> Endpoint:
+    """Return the endpoint once it serves the champion and has answered its golden rows."""
+    from hedonic.endpoint import start_endpoint
+
+    endpoint = start_endpoint(load_settings(), contract.name, contract.serve.port)
+    get_run_logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
+    return endpoint

@@ -1,0 +1,89 @@
+"""Release: what a promoting verdict brings into being: a refitted model, a release, a bento."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from hedonic.data.contract import Contract
+from hedonic.data.training_data import open_training_data
+from hedonic.data.validated import ValidatedSnapshot
+from hedonic.lineage import commit
+from hedonic.model.candidate import CandidateName, CandidateStore
+from hedonic.model.study import Tuning
+from hedonic.promotion.evaluation import Evaluation
+from hedonic.settings import load_settings
+
+FLOW = "flows/train.py"
+
+
+@task(name="release")
+def make_release(
+    contract: Contract,
+    validated: ValidatedSnapshot,
+    candidate: CandidateName,
+    tuning: Tuning,
+) -> str:
+    """Return the digest of the release: the judged model, or its recipe refitted by the contract's policy."""
+    from hedonic.lineage import code_digest, lock_digest, step_sources
+    from hedonic.promotion.making import make_content
+    from hedonic.promotion.release import write_release
+    from hedonic.serving.predictor import Predictor
+
+    settings = load_settings()
+    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    judged = CandidateStore(settings.candidates).load(candidate)
+    content = make_content(
+        data,
+        judged,
+        candidate.recipe,
+        tuning.study,
+        snapshot=validated.snapshot.digest,
+        lock=lock_digest(settings.root),
+        code=code_digest(settings.root, step_sources(settings.root, FLOW)),
+        answers=lambda model, instances: Predictor(model).predict(instances),
+    )
+    folder = write_release(settings.releases, content)
+    get_run_logger().info(
+        "release %s%s", folder.name[:12], " (refitted)" if content.judged is not None else ""
+    )
+    return folder.name
+
+
+@task(name="build-bento")
+def build(
+    contract: Contract, release: str, tuning: Tuning, evaluation: Evaluation, version: int, run_id: str
+) -> str:
+    """Return the tag of the release's bento, which carries the record of who made it, when and how."""
+    from hedonic.lineage import actor
+    from hedonic.model.manifest import ReleaseRecord
+    from hedonic.promotion.bento import build_bento
+    from hedonic.promotion.description import figures_markdown
+    from hedonic.promotion.release import write_record
+
+    settings = load_settings()
+    folder, known = settings.releases / contract.name / release, commit(settings.root)
+    record = ReleaseRecord(
+        dataset=contract.name,
+        release=release,
+        created_by=actor(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=str(version),
+        mlflow_run_id=run_id,
+        study=tuning.study.name,
+        trial=tuning.study.best.number,
+        commit=f"{known.sha}{'-dirty' if known.dirty else ''}" if known else None,
+        figures=evaluation.figures,
+    )
+    write_record(folder, record)
+    bento = build_bento(settings.root, folder, settings.bentos, promoted=True)
+    create_markdown_artifact(
+        key=f"release-{contract.name.replace('_', '-')}",
+        markdown=f"Release `{release}`, bento `{bento.tag}`, model version {version}, study "
+        f"`{tuning.study.name}` trial {tuning.study.best.number}.\n\n{figures_markdown(evaluation)}",
+        description=f"Release {release[:12]} of {contract.title}",
+    )
+    get_run_logger().info("bento %s", bento.tag)
+    return bento.tag

@@ -1,0 +1,145 @@
+"""``hedonic status``, ``serve`` and ``down`` follow the history."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from hedonic.promotion.history import Entry, History
+from hedonic.promotion.pointer import pointer_path, project_pointer, read_pointer
+from tests.unit.cli.test_run import verdict
+
+A = "a" * 64
+
+
+@pytest.fixture
+def history(project):
+    opened = History(f"sqlite:///{project / '.hedonic' / 'history.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def champion(history):
+    entry = Entry(
+        dataset="toy",
+        kind="promoted",
+        release=A,
+        bento="toy:aaaa",
+        verdict=verdict(),
+        figures={"log_rmse": 0.1649},
+        actor="ana",
+        reason="nightly",
+    )
+    return history.append(entry, expected_champion=None)
+
+
+@pytest.fixture
+def supervisor(monkeypatch):
+    """A supervisor that notes what it is asked for."""
+    asked = []
+    endpoint = SimpleNamespace(
+        start_endpoint=lambda settings, dataset, port: asked.append((dataset, port)),
+        stop_endpoint=lambda settings, dataset: asked.append(f"stop {dataset}"),
+    )
+    monkeypatch.setitem(sys.modules, "hedonic.endpoint", endpoint)
+    stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"])
+    monkeypatch.setitem(sys.modules, "hedonic.supervisor", stopped)
+    return asked
+
+
+def test_with_no_champion_the_command_to_make_one_is_told_and_nothing_is_written(hedonic, project):
+    code, out, _ = hedonic("status", "toy")
+    assert (code, out) == (0, "toy: no champion yet. Make one with: hedonic run toy\n")
+    assert not (project / ".hedonic").exists()
+    assert json.loads(hedonic("status", "--json")[1]) == {"toy": None}
+
+
+def test_the_champion_is_told_since_when_why_and_with_which_figures(hedonic, champion):
+    code, out, _ = hedonic("status")
+    assert code == 0
+    for told in (
+        A,
+        f"since {champion.at}, promoted by ana",
+        "toy:aaaa",
+        "nightly",
+        "by a lot",
+        "log_rmse",
+        "0.1649",
+    ):
+        assert told in out
+
+
+def test_a_pointer_that_differs_is_told(hedonic, history, champion, project):
+    assert "hedonic serve toy repairs it" in hedonic("status")[1]
+    assert json.loads(hedonic("status", "--json")[1])["toy"]["pointer_agrees"] is False
+    project_pointer(history, project / ".hedonic", "toy")
+    assert "repairs it" not in hedonic("status")[1]
+    content = json.loads(hedonic("status", "toy", "--json")[1])["toy"]
+    assert (content["pointer_agrees"], content["release"]) == (True, A)
+
+
+def test_an_unknown_data_set_is_told_with_the_known_ones(hedonic):
+    code, _, err = hedonic("status", "nothing")
+    assert (code, "nothing: no such data set. Known: toy." in err) == (2, True)
+
+
+def test_serve_repairs_the_pointer_and_starts_the_endpoint_on_the_contracts_port(
+    hedonic, champion, supervisor, project, free_port
+):
+    pointer_path(project / ".hedonic", "toy").parent.mkdir()
+    pointer_path(project / ".hedonic", "toy").write_text("{")
+    code, out, _ = hedonic("serve")
+    assert (code, supervisor) == (0, [("toy", free_port)])
+    assert f"toy is served at http://127.0.0.1:{free_port}" in out
+    assert f"curl -s http://127.0.0.1:{free_port}/predict" in out
+    assert read_pointer(project / ".hedonic", "toy").release == A
+    content = json.loads(hedonic("serve", "toy", "--json")[1].splitlines()[-1])
+    assert content == {"endpoints": {"toy": f"http://127.0.0.1:{free_port}"}}
+
+
+@pytest.mark.parametrize("arguments", [(), ("toy",)])
+def test_without_a_champion_there_is_nothing_to_serve(hedonic, supervisor, arguments):
+    code, _, err = hedonic("serve", *arguments)
+    assert (code, supervisor) == (2, [])
+    assert "no champion yet" in err
+
+
+def test_serve_asks_for_a_price_with_a_command_to_paste(hedonic, champion, supervisor, free_port):
+    _, out, _ = hedonic("serve", "toy")
+    assert (
+        f"curl -s http://127.0.0.1:{free_port}/predict -H 'content-type: application/json' "
+        """-d '{"instances":[{"area":120,"rooms":3}]}'"""
+    ) in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground_a_signal_stops_what_was_started(
+    hedonic, champion, supervisor, monkeypatch, number
+):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    register = signal.signal
+
+    def register_and_send(each, handler):
+        register(each, handler)
+        if each == signal.SIGTERM:  # the last to be registered
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(signal, "signal", register_and_send)
+    try:
+        assert hedonic("serve", "toy", "--foreground")[0] == 0
+    finally:
+        for each, handler in before.items():
+            register(each, handler)
+    assert supervisor[1:] == ["stop toy"]
+
+
+def test_down_stops_everything(hedonic, supervisor):
+    code, out, _ = hedonic("down", "--json")
+    assert (code, json.loads(out)) == (0, {"stopped": ["endpoint-toy"]})
+    assert hedonic("down")[1] == "stopped: endpoint-toy\n"

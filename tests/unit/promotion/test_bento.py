@@ -1,0 +1,172 @@
+"""The bento: what is served and nothing else, tagged by its content."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hedonic.errors import HedonicError, ReleaseRefused
+from hedonic.promotion.bento import bento_digest, build_bento, served_sources, tree_digest
+from tests.tiny_release import tiny_release
+
+ROOT = Path(__file__).parents[3]
+LOCK = f"bentoml==1.4.39 \\\n    --hash=sha256:{'a' * 64}\nnumpy==2.4.6 \\\n    --hash=sha256:{'b' * 64}\n"
+
+
+def copied_project(folder):
+    """Return a project that holds what is served, and something that is not."""
+    for path in served_sources(ROOT):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+    (folder / "src" / "hedonic" / "secret.py").write_text("import pandas\n")
+    (folder / "requirements-serve.txt").write_text(LOCK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copied_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return tiny_release(tmp_path_factory.mktemp("releases"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home") / ".hedonic" / "bentoml"
+
+
+@pytest.fixture(scope="module")
+def bento(project, release, home):
+    return build_bento(project, release, home, promoted=True)
+
+
+def test_what_is_served_is_found_by_its_imports_and_learns_nothing():
+    sources = {path.as_posix() for path in served_sources(ROOT)}
+    assert {"bentos/valuation.py", "src/hedonic/__init__.py", "src/hedonic/model/booster.py"} <= sources
+    learning = ("fitting", "calibration", "search", "snapshot", "validation", "promotion", "cli", "families")
+    assert not [name for name in sources if any(word in name for word in learning)]
+
+
+def test_what_is_served_names_no_library_that_learns():
+    for path in served_sources(ROOT):
+        lines = (ROOT / path).read_text().splitlines()
+        imports = [line.strip() for line in lines if line.startswith(("import ", "from "))]
+        for vendor in ("pandas", "sklearn", "mlflow", "optuna", "prefect", "great_expectations", "mapie"):
+            assert not [line for line in imports if line.split()[1].partition(".")[0] == vendor], path
+
+
+def test_an_import_for_type_checking_or_of_others_is_not_served(tmp_path):
+    (tmp_path / "bentos").mkdir()
+    package = tmp_path / "src" / "hedonic"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for name in ("needed", "later", "only_typed"):
+        (package / f"{name}.py").touch()
+    (tmp_path / "bentos" / "valuation.py").write_text(
+        "from typing import TYPE_CHECKING\nimport numpy\nimport hedonic.needed\n"
+        "if TYPE_CHECKING:\n    from hedonic import only_typed\n"
+        "def f():\n    from hedonic import later\n"
+    )
+    names = [path.name for path in served_sources(tmp_path)]
+    assert names == ["valuation.py", "__init__.py", "later.py", "needed.py"]
+
+
+def test_a_release_that_was_never_promoted_gets_no_bento(project, release, tmp_path):
+    with pytest.raises(ReleaseRefused, match="the history does not name it as promoted"):
+        build_bento(project, release, tmp_path, promoted=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_release_gets_no_bento(project, release, tmp_path):
+    damaged = shutil.copytree(release, tmp_path / release.name)
+    (damaged / "golden.json").write_text("{}")
+    with pytest.raises(ReleaseRefused, match=r"golden.json: changed"):
+        build_bento(project, damaged, tmp_path / "home", promoted=True)
+
+
+def test_a_project_without_the_serving_lock_says_so(release, tmp_path):
+    shutil.copytree(ROOT / "bentos", tmp_path / "bentos", ignore=shutil.ignore_patterns("__pycache__"))
+    with pytest.raises(HedonicError, match=r"requirements-serve.txt: not in"):
+        build_bento(tmp_path, release, tmp_path / "home", promoted=True)
+
+
+@pytest.mark.slow
+def test_the_tag_is_the_digest_of_what_is_served(bento, project, release, home):
+    digest = bento_digest(project, release.name)
+    assert (bento.digest, bento.tag) == (digest, f"hedonic-tiny_town:{digest[:16]}")
+    assert bento.folder == home / "bentos" / "hedonic-tiny_town" / digest[:16]
+
+
+@pytest.mark.slow
+def test_the_bento_holds_what_is_served_and_nothing_else(bento, project, release):
+    source = bento.folder / "src"
+    held = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    assert held == {path.as_posix().removeprefix("src/") for path in served_sources(project)}
+    baked = source / "baked_release"
+    assert [path.name for path in baked.iterdir()] == [release.name]
+    assert (bento.folder / "env" / "python" / "requirements.txt").read_text() == LOCK
+
+
+@pytest.mark.slow
+def test_the_bento_is_labelled_with_its_release_and_has_no_date_of_its_own(bento, release):
+    facts = yaml.safe_load((bento.folder / "bento.yaml").read_text())
+    assert facts["labels"]["hedonic.release"] == release.name
+    assert str(facts["creation_time"]).startswith("2000-01-01")
+    everything = b"".join(path.read_bytes() for path in bento.folder.rglob("*") if path.is_file())
+    assert b"hedonic-bento-" not in everything  # the folder in which it was built
+
+
+@pytest.mark.slow
+def test_the_same_content_in_another_folder_is_the_same_bento_to_the_byte(bento, tmp_path):
+    elsewhere = copied_project(tmp_path / "elsewhere")
+    again = build_bento(elsewhere, tiny_release(tmp_path / "store"), tmp_path / "home", promoted=True)
+    assert again.tag == bento.tag
+    assert tree_digest(again.folder) == tree_digest(bento.folder)
+
+
+@pytest.mark.slow
+def test_a_bento_that_is_there_is_kept_and_a_damaged_one_is_replaced(bento, project, release, home):
+    inode = bento.folder.stat().st_ino
+    assert build_bento(project, release, home, promoted=True) == bento
+    assert bento.folder.stat().st_ino == inode
+    whole = tree_digest(bento.folder)
+    (bento.folder / "src" / "bentos" / "valuation.py").write_text("")
+    assert build_bento(project, release, home, promoted=True) == bento
+    assert tree_digest(bento.folder) == whole
+    assert sorted(path.name for path in bento.folder.parent.iterdir()) == [bento.folder.name, "latest"]
+
+
+def test_other_sources_another_lock_and_another_release_are_another_bento(project, release, tmp_path):
+    digest = bento_digest(project, release.name)
+    assert bento_digest(project, "f" * 64) != digest
+    changed = copied_project(tmp_path / "changed")
+    assert bento_digest(changed, release.name) == digest
+    (changed / "src" / "hedonic" / "secret.py").write_text("# not served\n")
+    assert bento_digest(changed, release.name) == digest
+    (changed / "src" / "hedonic" / "errors.py").write_text("# served\n")
+    assert bento_digest(changed, release.name) != digest
+    shutil.copy(project / "src" / "hedonic" / "errors.py", changed / "src" / "hedonic" / "errors.py")
+    (changed / "requirements-serve.txt").write_text(LOCK.replace("2.4.6", "2.4.7"))
+    assert bento_digest(changed, release.name) != digest
+
+
+@pytest.mark.slow
+def test_bentoml_lists_it_and_loads_its_own_code(bento, home):
+    environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    code = (
+        f"import bentoml; print([str(b.tag) for b in bentoml.list()]); bentoml.load({str(bento.folder)!r});"
+        "import hedonic.serving.predictor as p; print(p.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    listed, file = done.stdout.splitlines()[-2:]
+    assert listed == str([bento.tag])
+    assert Path(file).is_relative_to(bento.folder)

@@ -1,0 +1,380 @@
+"""The history only grows, chains its records, and has one champion whatever happens to processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from hedonic.errors import HedonicError, UserError
+from hedonic.promotion import history as history_module
+from hedonic.promotion import history_schema
+from hedonic.promotion.history import Entry, History, StaleChampion
+from hedonic.promotion.record import GENESIS
+from hedonic.promotion.verdict import Finding, Verdict
+
+SRC = Path(history_module.__file__).parents[2]
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "home" / "history.db"
+
+
+@pytest.fixture
+def history(store):
+    opened = History(f"sqlite:///{store}")
+    yield opened
+    opened.close()
+
+
+def entry(kind="kept", **changes) -> Entry:
+    return Entry(**{"dataset": "king_county", "kind": kind, "actor": "ana", "reason": "nightly", **changes})
+
+
+def promote(history, release, expected=None, dataset="king_county"):
+    return history.append(
+        entry("promoted", release=release, bento=f"king_county:{release[:16]}", dataset=dataset),
+        expected_champion=expected,
+    )
+
+
+def test_a_new_history_has_no_champion_and_a_whole_chain(history):
+    assert history.champion("king_county") is None
+    assert (history.records(), history.head(), history.verify_chain()) == ((), None, ())
+
+
+def test_a_record_comes_back_as_it_was_written(history):
+    verdict = Verdict(
+        promoted=True,
+        kind="promoted",
+        reasons=(Finding(check="better", outcome="passed", value=0.1, limit=0.05, sentence="better"),),
+    )
+    before = datetime.now(UTC)
+    written = history.append(
+        entry(
+            "promoted",
+            release=A,
+            bento="king_county:aaaa",
+            candidate=B,
+            verdict=verdict,
+            figures={"log_rmse": 0.16, "prb": math.nan, "cod": math.inf},
+            recipe=C,
+            snapshot=A,
+            flow_run="f-1",
+            mlflow_run="m-1",
+        ),
+        expected_champion=None,
+    )
+    assert history.records("king_county") == (written,)
+    assert written.figures == {"log_rmse": 0.16, "prb": None, "cod": None}
+    assert written.reasons == verdict.reasons
+    assert (written.seq, written.previous, written.kind, written.release) == (1, GENESIS, "promoted", A)
+    assert before <= datetime.fromisoformat(written.at) <= datetime.now(UTC)
+    assert written.at.endswith("+00:00")
+
+
+def test_the_champion_is_the_last_promoted_or_rolled_back_release_of_its_data_set(history):
+    promote(history, A)
+    promote(history, C, dataset="california")
+    promote(history, B, expected=A)
+    history.append(entry("kept", candidate=C))
+    history.append(entry("refused", candidate=C))
+    history.append(entry("collected", release=A))
+    assert history.champion("king_county").release == B
+    history.append(entry("rolled_back", release=A), expected_champion=B)
+    assert history.champion("king_county").release == A
+    assert history.champion("california").release == C
+    assert history.champion("ames") is None
+
+
+def test_a_promotion_judged_against_another_champion_is_stale_and_writes_nothing(history):
+    promote(history, A)
+    before = history.records()
+    with pytest.raises(StaleChampion, match=f"king_county: the champion is {A}.* judged against none"):
+        promote(history, B, expected=None)
+    with pytest.raises(StaleChampion, match=f"judged against {C}"):
+        promote(history, B, expected=C)
+    with pytest.raises(StaleChampion, match="the champion is none"):
+        promote(history, B, expected=A, dataset="california")
+    with pytest.raises(StaleChampion, match="run again to judge it against the new one"):
+        history.append(entry("kept"), expected_champion=B)
+    assert history.records() == before
+
+
+def test_a_verdict_that_changes_no_champion_need_not_name_one(history):
+    promote(history, A)
+    history.append(entry("kept"))
+    history.append(entry("refused"), expected_champion=A)
+    assert len(history.records()) == 3
+
+
+@pytest.mark.parametrize("kind", ["promoted", "rolled_back"])
+def test_a_change_of_champion_needs_a_release_and_the_champion_it_expects(history, kind):
+    with pytest.raises(ValueError, match=f"of kind {kind} needs a release and expected_champion"):
+        history.append(entry(kind, release=A))
+    with pytest.raises(ValueError, match="needs a release"):
+        history.append(entry(kind), expected_champion=None)
+    assert history.head() is None
+
+
+def test_an_entry_refuses_kinds_and_digests_it_does_not_know():
+    with pytest.raises(ValidationError, match="kind"):
+        entry("crowned")
+    with pytest.raises(ValidationError, match="release"):
+        entry("promoted", release="not-a-digest")
+
+
+def test_a_recipe_is_found_again_with_its_last_verdict(history):
+    assert history.find_recipe("king_county", C) is None
+    history.append(entry("kept", recipe=C, reason="first"))
+    history.append(entry("refused", recipe=C, reason="second"))
+    history.append(entry("collected", recipe=C, reason="third"))
+    history.append(entry("kept", recipe=A, reason="other"))
+    assert history.find_recipe("king_county", C).reason == "second"
+    assert history.find_recipe("california", C) is None
+    assert history.find_recipe("king_county", B) is None
+
+
+def test_each_record_continues_the_one_before_whatever_its_data_set(history):
+    first, second = promote(history, A), promote(history, B, dataset="california")
+    third = history.append(entry("kept"))
+    assert [record.seq for record in (first, second, third)] == [1, 2, 3]
+    assert (second.previous, third.previous) == (first.hash, second.hash)
+    assert history.head() == third
+    assert history.records() == (first, second, third)
+    assert history.records("king_county") == (first, third)
+    assert history.verify_chain() == ()
+
+
+def test_the_history_survives_being_closed(history, store):
+    written = promote(history, A)
+    history.close()
+    again = History(f"sqlite:///{store}")
+    assert again.champion("king_county") == written
+    again.close()
+
+
+# Append-only
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE hedonic_history SET kind = 'kept'", "no record is ever changed"),
+        ("DELETE FROM hedonic_history WHERE seq = 2", "no record is ever deleted"),
+        ("INSERT OR REPLACE INTO hedonic_history SELECT * FROM hedonic_history WHERE seq = 2", "at its end"),
+        ("INSERT INTO hedonic_history VALUES (9, 'x', 'kept', NULL, '{}', 'p', 'h')", "at its end"),
+    ],
+)
+def test_the_store_itself_refuses_to_change_a_record(history, store, statement, words):
+    promote(history, A)
+    promote(history, B, expected=A)
+    with sqlite3.connect(store) as connection, pytest.raises(sqlite3.IntegrityError, match=words):
+        connection.execute(statement)
+    assert history.champion("king_county").release == B
+    assert len(history.records()) == 2
+
+
+def tampered(store, statement, *values):
+    """Do to the store what only someone can who takes the triggers away first."""
+    with sqlite3.connect(store) as connection:
+        for name in ("update", "delete"):
+            connection.execute(f"DROP TRIGGER hedonic_history_no_{name}")
+        connection.execute(statement, values)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE {} SET body = replace(body, 'ana', 'eve')", "record 2: its content was changed"),
+        ("UPDATE {} SET kind = 'kept'", "record 2: its column kind says 'kept'"),
+        ("UPDATE {} SET hash = 'x'", "record 3: does not continue the record before"),
+        ("UPDATE {} SET body = 'x'", "record 2: its content is not JSON"),
+        ("DELETE FROM {}", "record 3: expected record 2: 1 missing before it"),
+        ("DELETE FROM {}", "record 3: does not continue the record before it"),
+    ],
+)
+def test_a_changed_record_is_named(history, store, statement, problem):
+    promote(history, A)
+    promote(history, B, expected=A)
+    promote(history, C, expected=B)
+    tampered(store, statement.format("hedonic_history") + " WHERE seq = 2")
+    assert any(told.startswith(problem) for told in history.verify_chain())
+
+
+def test_a_record_of_a_newer_format_is_refused_for_reading_and_writing(history, store):
+    promote(history, A)
+    tampered(
+        store,
+        """UPDATE hedonic_history SET body = replace(body, '"format_version":1', '"format_version":2')""",
+    )
+    with pytest.raises(HedonicError, match="format_version 2, newer than 1, .* Upgrade Hedonic"):
+        history.champion("king_county")
+    with pytest.raises(HedonicError, match="format_version 2"):
+        history.append(entry("kept"))
+
+
+def test_a_damaged_record_is_told_from_a_newer_one(history, store):
+    promote(history, A)
+    tampered(store, "UPDATE hedonic_history SET body = ?", json.dumps({"format_version": 1}))
+    with pytest.raises(
+        HedonicError, match="damaged record .*dataset: Field required.* Restore the store from a backup"
+    ):
+        history.champion("king_county")
+
+
+# The store
+
+
+def test_sqlite_writes_ahead_and_syncs(history, store):
+    with history._transaction() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+def test_a_store_that_cannot_be_opened_says_what_to_check(tmp_path):
+    (tmp_path / "history.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(
+        HedonicError, match=r"history\.db: file is not a database\. .*Check HEDONIC_HISTORY_URL"
+    ):
+        History(f"sqlite:///{tmp_path / 'history.db'}")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle+nodriver://host/db"])
+def test_a_url_that_names_no_store_is_the_users_error(url):
+    with pytest.raises(UserError, match="HEDONIC_HISTORY_URL: cannot open a store .* Give sqlite:///path"):
+        History(url)
+
+
+def test_the_table_and_its_statements_can_be_said_to_postgres():
+    ddl = str(CreateTable(history_module._records).compile(dialect=postgresql.dialect()))
+    assert "seq INTEGER NOT NULL" in ddl
+    assert all("hedonic_history" in statement for statement in history_schema._POSTGRES)
+
+
+# Processes
+
+CHILD = """
+import sys
+from hedonic.promotion.history import Entry, History, StaleChampion
+
+url, who, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+history = History(url)
+won = 0
+for round in range(rounds):
+    {body}
+print(won, flush=True)
+"""
+APPEND = """
+    history.append(Entry(dataset="king_county", kind="kept", actor=who, reason=str(round)))
+    won += 1
+"""
+PROMOTE = """
+    champion = history.champion("king_county")
+    expected = champion.release if champion else None
+    release = f"{int(who):032x}{round:032x}"
+    judged = {"release": release, "actor": who, "reason": expected or "first"}
+    try:
+        history.append(Entry(dataset="king_county", kind="promoted", **judged), expected_champion=expected)
+        won += 1
+    except StaleChampion:
+        pass
+"""
+
+
+def spawn(store, who, rounds, body):
+    script = CHILD.format(body=textwrap.dedent(body).strip().replace("\n", "\n    "))
+    return subprocess.Popen(
+        [sys.executable, "-c", script, f"sqlite:///{store}", str(who), str(rounds)],
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def race(store, n_processes, rounds, body) -> list[int]:
+    """Return what each process won; all start from the same line, on a store that is not there yet."""
+    children = [spawn(store, who, rounds, body) for who in range(n_processes)]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    won = [int(child.communicate(timeout=120)[0]) for child in children]
+    assert [child.returncode for child in children] == [0] * n_processes
+    return won
+
+
+def test_processes_that_append_at_once_lose_nothing_and_break_nothing(store):
+    assert race(store, 3, 20, APPEND) == [20, 20, 20]
+    history = History(f"sqlite:///{store}")
+    assert history.verify_chain() == ()
+    written = [(record.actor, record.reason) for record in history.records()]
+    assert sorted(written) == sorted((str(who), str(n)) for who in range(3) for n in range(20))
+    history.close()
+
+
+def test_of_processes_that_promote_at_once_each_wins_only_against_the_champion_it_saw(store):
+    won = race(store, 3, 20, PROMOTE)
+    history = History(f"sqlite:///{store}")
+    records = history.records()
+    assert history.verify_chain() == ()
+    assert len(records) == sum(won) >= 20
+    assert [record.reason for record in records] == ["first", *[record.release for record in records[:-1]]]
+    history.close()
+
+
+def test_a_process_killed_before_its_commit_leaves_nothing_and_blocks_nobody(store):
+    history = History(f"sqlite:///{store}")
+    promote(history, A)
+    body = """
+    with history._transaction(write=True) as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO hedonic_history VALUES (2, 'king_county', 'promoted', NULL, '{{}}', 'p', 'h')"
+        )
+        print("written", flush=True)
+        sys.stdin.readline()
+    """.replace("{{", "{").replace("}}", "}")
+    child = spawn(store, 0, 1, body)
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    assert [child.stdout.readline() for _ in range(2)] == ["ready\n", "written\n"]
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert history.champion("king_county").release == A
+    assert promote(history, B, expected=A).seq == 2
+    assert history.verify_chain() == ()
+    history.close()
+
+
+def test_a_process_killed_while_it_appends_leaves_a_whole_chain(store):
+    child = spawn(store, 0, 100_000, APPEND)
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "ready\n"
+    history = History(f"sqlite:///{store}")
+    while (head := history.head()) is None or head.seq < 20:
+        assert child.poll() is None
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert history.verify_chain() == ()
+    assert history.append(entry("kept")).seq == len(history.records())
+    history.close()
