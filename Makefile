@@ -12,6 +12,7 @@ READY := $(VENV)/.ready
 run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays until `make down`.
 	@$(BIN)/hedonic run $(DATASET)
 	@$(BIN)/hedonic serve $(DATASET)
+	@$(BIN)/hedonic predict $(DATASET)
 
 test: $(READY)  ## Every test.
 	@$(BIN)/python -m pytest
@@ -21,7 +22,7 @@ check: $(READY)  ## Lint, format, types, import rules, quick unit tests.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest tests/unit -q -m "not slow"
+	@$(BIN)/python -m pytest tests/unit -q -m "not slow" -n 2
 
 bench: $(READY)  ## The figures of the README.
 	@$(BIN)/python -m benchmarks.baseline

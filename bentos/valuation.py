@@ -32,16 +32,14 @@ from hedonic.serving.schema import RequestSchema
 from hedonic.serving.source import Source, baked_source, champion_source
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, load_settings
 
-DEFAULT_DATASET = "king_county"
-
 
 def find_source() -> Source:
     """Return where the release to be served is."""
     code = Path(__file__).resolve().parents[1]
     if baked := baked_source(code):
         return baked
-    dataset = os.environ.get("HEDONIC_DATASET", DEFAULT_DATASET)
-    return champion_source(load_settings(code).home, dataset)
+    settings = load_settings(code)
+    return champion_source(settings.home, settings.dataset)
 
 
 @functools.cache

@@ -58,7 +58,7 @@ def train(
 
     release = make_release(contract, validated, candidate, tuning) if verdict.promoted else None
     version = register(contract, snapshot, candidate, tuning, evaluation, verdict, release, run_id)
-    bento = build(contract, release, tuning, evaluation, version, run_id) if release else None
+    bento = build(contract, release, verdict, tuning, evaluation, version, run_id) if release else None
     record = record_verdict(
         contract,
         snapshot,

@@ -1,0 +1,1 @@
+"""One module a step: log, one call, record an artifact."""

@@ -39,8 +39,8 @@ class TrainResult(Frozen):
 @task(name="verify")
 def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
     """Return the endpoint's answer to the contract's example row."""
-    from hedonic.cli.answer import ask as ask_endpoint
-    from hedonic.cli.answer import example_row
+    from hedonic.answer import ask as ask_endpoint
+    from hedonic.answer import example_row
 
     answer = ask_endpoint(load_settings(), contract, [example_row(contract)])
     get_run_logger().info("%s answers", endpoint.url)

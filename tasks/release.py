@@ -14,6 +14,7 @@ from hedonic.lineage import commit
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.study import Tuning
 from hedonic.promotion.evaluation import Evaluation
+from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
 
 FLOW = "flows/train.py"
@@ -54,7 +55,13 @@ def make_release(
 
 @task(name="build-bento")
 def build(
-    contract: Contract, release: str, tuning: Tuning, evaluation: Evaluation, version: int, run_id: str
+    contract: Contract,
+    release: str,
+    verdict: Verdict,
+    tuning: Tuning,
+    evaluation: Evaluation,
+    version: int,
+    run_id: str,
 ) -> str:
     """Return the tag of the release's bento, which carries the record of who made it, when and how."""
     from hedonic.lineage import actor
@@ -78,7 +85,7 @@ def build(
         figures=evaluation.figures,
     )
     write_record(folder, record)
-    bento = build_bento(settings.root, folder, settings.bentos, promoted=True)
+    bento = build_bento(settings.root, folder, settings.bentos, promoted=verdict.promoted)
     create_markdown_artifact(
         key=f"release-{contract.name.replace('_', '-')}",
         markdown=f"Release `{release}`, bento `{bento.tag}`, model version {version}, study "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 import urllib.request
@@ -90,9 +89,8 @@ def _process(settings: Settings, dataset: str, port: int, release: str, bento: s
     ``bentoml serve`` would put a second supervisor between ours and the worker: killed, it leaves the
     worker as an orphan on the port.
     """
-    metrics = settings.home / "supervisor" / "metrics" / dataset
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir(parents=True)
+    metrics = settings.home / "supervisor" / "metrics" / dataset / release[:16]
+    metrics.mkdir(parents=True, exist_ok=True)
     what = settings.root if bento is None else _bento_folder(settings, bento)
     name = process_name(dataset)
     worker = (sys.executable, "-m", "_bentoml_impl.worker.service", str(what))

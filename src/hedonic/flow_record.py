@@ -108,16 +108,12 @@ class FlowRecord:
             )
         tracking.log_curve(step, "loss", candidate.curve)
 
-    def evaluated(
-        self, evaluation: Evaluation, holdout: Columns, estimate: Vector, report: Path
-    ) -> None:
+    def evaluated(self, evaluation: Evaluation, holdout: Columns, estimate: Vector, report: Path) -> None:
         """Put the evaluation on the run, and below it the plots of the holdout."""
         actual = holdout[self.contract.target.column]
         tracking = self.tracking
         with _figures(_holdout_figures(self.contract, holdout, actual, estimate)) as files:
-            tracking.log_step(
-                self.run_id, "evaluate", metrics=evaluation.figures, artifacts=[*files, report]
-            )
+            tracking.log_step(self.run_id, "evaluate", metrics=evaluation.figures, artifacts=[*files, report])
         tracking.log(self.run_id, metrics=evaluation.figures)
 
     def decided(self, verdict: Verdict, comparison: Comparison | None, report: Path | None) -> None:

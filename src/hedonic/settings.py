@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
@@ -32,10 +32,10 @@ QUIET_ENVIRONMENT = {
 }
 
 
-class Ports(BaseSettings):
+class Ports(BaseModel):
     """The loopback ports of the parts; an endpoint's own port is in its contract."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     front_page: int = 8000
     prefect: int = 4200
@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     home: Path
     root: Path
     host: str = "127.0.0.1"
+    dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
     workers: int = Field(default=2, ge=1)
     history_url: str | None = None
@@ -152,6 +153,10 @@ class Settings(BaseSettings):
             "PREFECT_LOGGING_EXTRA_LOGGERS": "optuna,mlflow,hedonic",
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_REGISTRY_URI": self.tracking_uri,
+            "MLFLOW_BACKEND_STORE_URI": self.tracking_uri,  # what `mlflow ui` reads
+            "MLFLOW_DEFAULT_ARTIFACT_ROOT": self.mlflow_artifacts.as_uri(),
+            "MLFLOW_HOST": self.host,
+            "MLFLOW_PORT": str(self.ports.mlflow),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "BENTOML_HOME": str(self.bentos),
             "HEDONIC_STUDIES": str(self.studies),

@@ -150,7 +150,7 @@ class Supervisor:
         _write(self._ini, "\n".join(lines).replace("%", "%%") + "\n")
         command = [sys.executable, "-m", "circus.circusd", "--daemon", "--pidfile", str(self._pid_file)]
         environment = {**os.environ, **self._settings.environment(), MARKER: str(self._settings.home)}
-        subprocess.run([*command, str(self._ini)], env=environment, cwd=self._settings.home, check=True)
+        subprocess.run([*command, str(self._ini)], env=environment, cwd=self._settings.home, check=False)
         deadline = time.monotonic() + _START_LIMIT_S
         while time.monotonic() < deadline:
             with contextlib.suppress(HedonicError):

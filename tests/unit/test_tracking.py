@@ -71,11 +71,11 @@ def test_a_store_whose_making_was_cut_short_is_made_anew(tmp_path, monkeypatch):
 
     def cut_short(uri: str, _artifacts: str) -> None:
         Path(uri.removeprefix("sqlite:///")).write_bytes(b"half")
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("killed")
 
     settings = Settings(home=tmp_path, root=tmp_path)
     monkeypatch.setattr(stores, "SqlAlchemyStore", cut_short)
-    with pytest.raises(KeyboardInterrupt, match=""):
+    with pytest.raises(KeyboardInterrupt, match="killed"):
         open_client(settings)
     assert not (tmp_path / "mlflow" / "mlflow.db").exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import http.client
-import os
 import re
 import shutil
 import socket
@@ -12,7 +11,7 @@ import sqlite3
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +22,7 @@ from hedonic.data.contract import load_contract
 from hedonic.errors import HedonicError
 from hedonic.orchestration import is_healthy
 from hedonic.promotion.history import History
-from hedonic.settings import NUMERIC_ENVIRONMENT, Settings
+from hedonic.settings import Settings
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 MINIMUM_DISK_GB = 2.0
@@ -47,7 +46,6 @@ def check_all(settings: Settings) -> list[Check]:
         *check_bounds(settings.root),
         check_lock(settings.root),
         check_libgomp(),
-        check_numeric_environment(os.environ),
         check_home(settings.home),
         check_disk(settings.home),
         *check_contracts(settings),
@@ -111,17 +109,6 @@ def check_libgomp() -> Check:
     except OSError as err:
         return Check("libgomp", False, str(err), "apt-get install -y libgomp1")
     return Check("libgomp", True, "libgomp.so.1 loads")
-
-
-def check_numeric_environment(environment: Mapping[str, str]) -> Check:
-    """Return whether the pinned numeric environment is in force: without it, bits may differ."""
-    other = [
-        f"{name}={environment.get(name)}"
-        for name, value in NUMERIC_ENVIRONMENT.items()
-        if environment.get(name) != value
-    ]
-    fix = f"unset {' '.join(item.split('=')[0] for item in other)}"
-    return Check("numeric environment", not other, ", ".join(other) or "as pinned", fix)
 
 
 def check_home(home: Path) -> Check:

@@ -14,14 +14,16 @@ from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, load_settin
 
 
 def prepare(environment: MutableMapping[str, str]) -> None:
-    """Set what numpy, Prefect, MLflow and BentoML read when they are imported; what is set stays.
+    """Set what numpy, Prefect, MLflow and BentoML read when they are imported.
 
-    Prefect's API is left out: which one a run reports to is decided when it starts.
+    What is set stays, but for the numeric environment: another one would give other bits. Prefect's
+    API is left out: which one a run reports to is decided when it starts.
 
     Raises:
         UserError: the current folder is not inside a project.
     """
-    for name, value in {**NUMERIC_ENVIRONMENT, **QUIET_ENVIRONMENT}.items():
+    environment.update(NUMERIC_ENVIRONMENT)
+    for name, value in QUIET_ENVIRONMENT.items():
         environment.setdefault(name, value)
     for name, value in load_settings().environment().items():
         if name != "PREFECT_API_URL":

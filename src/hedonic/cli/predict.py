@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hedonic.cli.answer import ask, describe, example_row
+from hedonic.answer import ask, describe, example_row
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
 from hedonic.data.contract import load_contract
 from hedonic.errors import UserError

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from hedonic.cli.answer import describe
+from hedonic.answer import describe
 from hedonic.cli.console import (
     DatasetArgument,
     DebugOption,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hedonic.cli.answer import curl, endpoint_url, example_row
+from hedonic.answer import curl, endpoint_url, example_row
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -53,11 +54,7 @@ def status(
 def read_champions(settings: Settings, datasets: list[str]) -> dict[str, Record | None]:
     """Return the champion of each data set; a history that does not exist yet is not made."""
     url = make_url(settings.history)
-    if (
-        url.get_backend_name() == "sqlite"
-        and url.database
-        and not settings.home.joinpath(url.database).exists()
-    ):
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         return dict.fromkeys(datasets)
     history = History(settings.history)
     try:

@@ -344,7 +344,8 @@ def _column_problems(contract: Contract) -> list[str]:
         for forbidden in contract.forbidden:
             if column.role == "feature" and fnmatch.fnmatchcase(column.name, forbidden.pattern):
                 problems.append(
-                    f"feature {column.name!r} is forbidden ({forbidden.reason}): remove it or give it role: attribute"
+                    f"feature {column.name!r} is forbidden ({forbidden.reason}): "
+                    "remove it or give it role: attribute"
                 )
     if contract.split.method == "time" and contract.time_column is None:
         problems.append("split.method time needs a column with role: time")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
-_COMPARISONS = {
+_COMPARISONS: dict[type[ast.cmpop], np.ufunc] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
     ast.Lt: np.less,
@@ -19,7 +19,12 @@ _COMPARISONS = {
     ast.Gt: np.greater,
     ast.GtE: np.greater_equal,
 }
-_ARITHMETIC = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
+_ARITHMETIC: dict[type[ast.operator], np.ufunc] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +93,31 @@ def _check(node: ast.expr, text: str, names: set[str], *, condition: bool) -> No
             )
 
 
-def _condition(node: ast.expr, columns: Columns) -> npt.NDArray[np.bool_]:
+def _condition(node: ast.expr, columns: Columns, *, negated: bool = False) -> npt.NDArray[np.bool_]:
+    """Return where the condition, or its negation, holds.
+
+    A ``not`` is pushed down to the comparisons, so that a missing value lets a row pass under it too.
+    """
     match node:
         case ast.BoolOp(op=op, values=values):
-            parts = [_condition(value, columns) for value in values]
-            combine = np.logical_and if isinstance(op, ast.And) else np.logical_or
-            result = parts[0]
-            for part in parts[1:]:
-                result = combine(result, part)
-            return result
+            parts = [_condition(value, columns, negated=negated) for value in values]
+            every = isinstance(op, ast.And) != negated
+            return _join(parts, every=every)
         case ast.UnaryOp(operand=operand):
-            return np.logical_not(_condition(operand, columns))
+            return _condition(operand, columns, negated=not negated)
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             operands = [_number(side, columns) for side in (left, *comparators)]
-            holds = np.bool_(True)
-            for op, a, b in zip(ops, operands, operands[1:], strict=False):
-                missing = np.isnan(a) | np.isnan(b)
-                holds = holds & (_COMPARISONS[type(op)](a, b) | missing)
-            return np.asarray(holds, dtype=bool)
+            parts = [
+                (_COMPARISONS[type(op)](a, b) != negated) | np.isnan(a) | np.isnan(b)
+                for op, a, b in zip(ops, operands, operands[1:], strict=False)
+            ]
+            return _join(parts, every=not negated)
         case _:
             raise AssertionError(f"unchecked rule node {ast.dump(node)}")
+
+
+def _join(parts: list[npt.NDArray[np.bool_]], *, every: bool) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.all(parts, axis=0) if every else np.any(parts, axis=0), dtype=np.bool_)
 
 
 def _number(node: ast.expr, columns: Columns) -> npt.NDArray[np.float64]:

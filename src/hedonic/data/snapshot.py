@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -166,26 +167,29 @@ def _read_batches(contract: Contract, path: Path) -> Iterator[pa.RecordBatch]:
             _check_columns(contract, source.schema_arrow.names)
             yield from source.iter_batches(BLOCK_ROWS, columns=wanted)
         elif ".csv" in path.suffixes:
+            with pc.open_csv(path) as reader:
+                _check_columns(contract, reader.schema.names)
             as_text = pc.ConvertOptions(
+                include_columns=wanted,
                 column_types={name: pa.string() for name in wanted},
                 strings_can_be_null=True,
                 null_values=["", "NA", "NaN", "nan", "null", "NULL"],
             )
-            with pc.open_csv(path, convert_options=as_text) as reader:
-                _check_columns(contract, reader.schema.names)
-                for batch in reader:
-                    yield batch.select(wanted)
+            quoted = pc.ParseOptions(newlines_in_values=True)
+            with pc.open_csv(path, convert_options=as_text, parse_options=quoted) as reader:
+                yield from reader
         else:
             raise SourceError(
                 f"{contract.name}: source {contract.source.uri} is neither .parquet nor .csv: "
                 "convert it, or name it by its format."
             )
-    except pa.ArrowInvalid as err:
+    except (pa.ArrowInvalid, OSError) as err:
         if "Empty CSV" in str(err):
             raise SourceError(f"{contract.name}: source {contract.source.uri} is empty.") from err
+        form = "Parquet" if ".parquet" in path.suffixes else "CSV"
         raise SourceError(
-            f"{contract.name}: source {contract.source.uri} is not a complete {path.suffixes[0][1:]} "
-            f"file ({str(err).splitlines()[0]}). It is damaged or still being written: run again "
+            f"{contract.name}: source {contract.source.uri} is not a complete "
+            f"{form} file ({str(err).splitlines()[0]}). It is damaged or still being written: run again "
             "when it is complete."
         ) from err
 
@@ -257,7 +261,32 @@ def _arrow_type(column: Column) -> Any:
 
 
 def _canonical(contract: Contract, column: Column, array: pa.Array, first_row: int) -> pa.Array:
-    """Return the array in the column's canonical type; NaN becomes null."""
+    """Return the array in the column's canonical type; NaN and empty text become null."""
+    import pyarrow as pa
+
+    try:
+        return _cast(column, array)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
+        where = f"the column has type {array.type}"
+        for row in range(len(array)):
+            try:
+                _cast(column, array.slice(row, 1))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                where = f"row {first_row + row} has {array[row].as_py()!r}"
+                break
+        raise SourceError(
+            f"{contract.name}: column {column.name!r} should be {column.type}, but {where}. "
+            "Mend the source, or the column's type in the contract."
+        ) from err
+
+
+def _cast(column: Column, array: pa.Array) -> pa.Array:
+    """Return the array in the column's canonical type.
+
+    Raises:
+        ArrowInvalid: a value is not of that type; Arrow itself would read 2 as true, true as 1, and
+            a number as a count of days.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -265,39 +294,33 @@ def _canonical(contract: Contract, column: Column, array: pa.Array, first_row: i
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        array = pc.utf8_trim_whitespace(array)
-    if pa.types.is_timestamp(array.type) and column.type == "date":
-        array = array.cast(pa.date32(), safe=False)
-    if column.type in ("integer", "number") and pa.types.is_boolean(array.type):
-        raise _retyped(contract, column, array, first_row, None)
-    try:
-        if column.type == "integer" and pa.types.is_string(array.type):
-            array = array.cast(pa.float64())
-        if pa.types.is_floating(array.type):
-            array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
-        return array.cast(wanted)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
-        raise _retyped(contract, column, array, first_row, err) from err
+        array = pc.utf8_trim_whitespace(array.cast(pa.string()))
+        array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+        if column.type == "integer":
+            array = _integers(array)
+    if pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    temporal = pa.types.is_temporal(array.type)
+    numeric = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
+    if column.type in ("integer", "number") and (temporal or pa.types.is_boolean(array.type)):
+        raise pa.ArrowInvalid("not a number")
+    if column.type == "date" and numeric:
+        raise pa.ArrowInvalid("not a date")
+    if column.type == "boolean" and numeric:
+        truths = pc.is_in(array, pa.array([0, 1, None], array.type))
+        if not pc.all(truths, min_count=0).as_py():
+            raise pa.ArrowInvalid("not a truth value")
+    return array.cast(wanted, safe=not temporal)
 
 
-def _retyped(
-    contract: Contract, column: Column, array: pa.Array, first_row: int, err: Exception | None
-) -> SourceError:
-    """Return the error that names the first value which is not of the column's type."""
+def _integers(text: pa.Array) -> pa.Array:
+    """Return the numbers in the texts; ``3.0`` is what a table with nulls makes of 3."""
     import pyarrow as pa
 
-    wanted = _arrow_type(column)
-    where = f"the column has type {array.type}"
-    for row, value in enumerate(array):
-        try:
-            value.cast(wanted)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            where = f"row {first_row + row} has {value.as_py()!r}"
-            break
-    return SourceError(
-        f"{contract.name}: column {column.name!r} should be {column.type}, but {where}. "
-        "Mend the source, or the column's type in the contract."
-    )
+    try:
+        return text.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return text.cast(pa.float64())
 
 
 def _block_digest(table: pa.Table) -> bytes:
@@ -330,7 +353,7 @@ def _publish(written: Path, target: Path, snapshot: Snapshot) -> None:
     try:
         os.replace(staging, target)
     except OSError:
+        shutil.rmtree(staging)
+        if not (target / "snapshot.parquet").is_file():
+            raise
         # Another process published the same content first.
-        for leftover in staging.iterdir():
-            leftover.unlink()
-        staging.rmdir()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hedonic.data.contract import Contract
+from hedonic.data.table import columns_from_frame
 from hedonic.errors import UserError
 
 Rows = npt.NDArray[np.int64]
@@ -105,6 +106,10 @@ def _at_random(contract: Contract, frame: pd.DataFrame) -> Split:
 
 
 def row_hashes(contract: Contract, frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit hash of each row's content, by which a release proves what it has seen."""
-    columns = [column.name for column in contract.columns]
-    return pd.util.hash_pandas_object(frame[columns], index=False).to_numpy(dtype=np.uint64)
+    """Return a 64-bit hash of each row's content, by which a release proves what it has seen.
+
+    It is the row's alone: nulls elsewhere in a column do not change the type in which it is hashed.
+    """
+    columns = columns_from_frame(contract, frame)
+    hashes = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
+    return np.asarray(hashes, dtype=np.uint64)

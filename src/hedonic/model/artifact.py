@@ -70,7 +70,8 @@ class PortableModel:
         point, width = self.point.predict(matrix) + self.level, self.width.predict(matrix)
         bounds = [self.conformal.bounds(point, width, level=level) for level in (80, 90)]
         to_unit = np.exp if self.contract.target.scale == "log" else np.positive
-        estimates = Estimates(to_unit(point), *(to_unit(np.column_stack(pair)) for pair in bounds))
+        with np.errstate(over="ignore"):
+            estimates = Estimates(to_unit(point), *(to_unit(np.column_stack(pair)) for pair in bounds))
         for values in (estimates.estimate, estimates.interval_80, estimates.interval_90):
             if not np.isfinite(values).all():
                 row = int(np.argwhere(~np.isfinite(values))[0][0])
@@ -134,7 +135,7 @@ class PortableModel:
                     f"{FORMAT_VERSION}. Upgrade Hedonic."
                 )
             contract = parse_contract((folder / "contract.json").read_text(encoding="utf-8"))
-            return cls(
+            model = cls(
                 contract=contract,
                 family=facts["family"],
                 features=FeatureMap.load(folder / "features", contract),
@@ -145,7 +146,14 @@ class PortableModel:
                 training_ranges={k: (low, high) for k, (low, high) in facts["training_ranges"].items()},
                 valuation_date_default=facts["valuation_date_default"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as err:
+            for scorer in (model.point, model.width):
+                n_features = scorer.booster.n_features if isinstance(scorer, TreeScorer) else None
+                if n_features not in (None, len(model.features.names)):
+                    raise ValueError(f"{n_features} features in the trees, {len(model.features.names)} named")
+            return model
+        except ReleaseRefused:
+            raise
+        except (OSError, EOFError, LookupError, ValueError, TypeError, HedonicError) as err:
             raise ReleaseRefused(f"{folder.name}: the model cannot be read: {err}") from err
 
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from hedonic.model.intervals import Conformal
 
 Vector = npt.NDArray[np.float64]
-EPSILON = 1e-8
+EPSILON = 0.02
 
 
 class _Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,10 +56,12 @@ class ComparableSales:
     price: Vector
     surface: Vector
     attributes: dict[str, Vector]
-    tree: cKDTree = field(init=False, repr=False, compare=False)
+    _trees: dict[int, cKDTree] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tree", cKDTree(self.places))
+    @property
+    def _counts(self) -> dict[str, int]:
+        """Return by label how many of the nearest sales it is about."""
+        return {f"of_{k}": k for k in self.contract_part.neighbours}
 
     @property
     def n_neighbours(self) -> int:
@@ -73,29 +76,37 @@ class ComparableSales:
             days: dates of the rows; None without time.
             own: positions of the rows among the sales, where they are among them.
         """
-        n, k = len(places), self.n_neighbours
+        shape = (len(places), self.n_neighbours)
         near = Neighbours(
-            position=np.zeros((n, k), dtype=np.int64),
-            km=np.full((n, k), np.inf),
-            known=np.zeros((n, k), dtype=bool),
+            position=np.zeros(shape, dtype=np.int64),
+            km=np.full(shape, np.inf),
+            known=np.zeros(shape, dtype=bool),
         )
-        placed = np.isfinite(places).all(axis=1)
-        n_earlier = np.full(n, len(self.price))
+        n_earlier = np.full(len(places), len(self.price))
         if days is not None and self.days is not None:
             n_earlier = np.searchsorted(self.days, days, side="left")
-        # Trees over ever shorter beginnings: in a row's own tree at least half the sales are earlier.
-        length = len(self.price)
-        while length:
-            rows = np.flatnonzero(placed & (n_earlier <= length) & (n_earlier > length // 2))
-            if len(rows):
-                tree = self.tree if length == len(self.price) else cKDTree(self.places[:length])
-                self._search(tree, length, near, rows, places, n_earlier, own)
-            length //= 2
+        searched = np.isfinite(places).all(axis=1) & (n_earlier > 0)
+        # The shortest tree that holds a row's earlier sales: at least half of what it holds are earlier.
+        lengths = self._lengths()
+        level = np.searchsorted(lengths, n_earlier, side="left")
+        for n in sorted(set(level[searched].tolist())):
+            rows = np.flatnonzero(searched & (level == n))
+            self._search(int(lengths[n]), near, rows, places, n_earlier, own)
         return near
+
+    def _lengths(self) -> Positions:
+        """Return the lengths of the trees, ascending: all sales, the first half of them, and so on."""
+        halvings = range(len(self.price).bit_length())
+        return np.array([len(self.price) >> n for n in reversed(halvings)], dtype=np.int64)
+
+    def _tree(self, length: int) -> cKDTree:
+        """Return the tree of the first sales; it is made once."""
+        if length not in self._trees:
+            self._trees[length] = cKDTree(self.places[:length])
+        return self._trees[length]
 
     def _search(
         self,
-        tree: cKDTree,
         length: int,
         near: Neighbours,
         rows: Positions,
@@ -104,7 +115,7 @@ class ComparableSales:
         own: Positions | None,
     ) -> None:
         """Fill in the neighbours of some rows, asking the tree for more until each has enough."""
-        k = self.n_neighbours
+        k, tree = self.n_neighbours, self._tree(length)
         reach = k + (own is not None)
         while len(rows):
             reach = min(reach, length)
@@ -135,46 +146,42 @@ class ComparableSales:
         Levels are on the model's scale; ``premium`` is a sale's price above its price surface.
         """
         assert places is not None  # the contract refuses comparables without a place
-        near = self.nearest(places, days, own)
-        price, known = self.price[near.position], near.known.astype(np.float64)
-        premium = price - self.surface[near.position]
-        size = self.contract_part.size
-        unit = None if size is None else price - self.attributes[f"log_{size}"][near.position]
+        part, near = self.contract_part, self.nearest(places, days, own)
+        price = self.price[near.position]
+        levels = {"price": price, "premium": price - self.surface[near.position]}
+        if part.size is not None:
+            levels["unit_price"] = price - self.attributes[f"log_{part.size}"][near.position]
+        weights, counts = self._weights(derived, days, near), self._counts
+        of_levels = weighted_mean(_layers(levels.values(), near), np.array(list(weights.values())))
+        averaged = [self.attributes[name][near.position] for name in part.averaged]
+        averages = weighted_mean(_layers(averaged, near), np.array([weights[label] for label in counts]))
         features: dict[str, Vector] = {}
-
-        def add(label: str, weight: Matrix) -> None:
-            features[f"price_{label}"] = weighted_mean(price, weight)
-            features[f"premium_{label}"] = weighted_mean(premium, weight)
-            if unit is not None:
-                features[f"unit_price_{label}"] = weighted_mean(unit, weight)
-
-        for k in self.contract_part.neighbours:
-            first = np.where(np.arange(known.shape[1]) < k, known, 0.0)
-            add(f"of_{k}", first)
-            for name in self.contract_part.averaged:
-                mean = weighted_mean(self.attributes[name][near.position], first)
-                features[f"{name}_of_{k}"] = mean
-            features[f"km_to_{k}"] = near.km[:, min(k, near.km.shape[1]) - 1]
-        nearness = _nearness(near)
-        if self.contract_part.similar:
-            likeness = self._likeness(derived, near)
-            add("of_similar", known * likeness)
-            add("of_similar_and_near", known * likeness * nearness)
-        recency = 1.0
-        if days is not None and self.days is not None:
-            recency = np.exp(-(((days[:, None] - self.days[near.position]) / RECENCY_DAYS) ** 2))
-        add("near", known * recency * nearness)
-        features["premium_spread"] = np.sqrt(
-            weighted_mean(
-                (premium - features[f"premium_of_{max(self.contract_part.neighbours)}"][:, None]) ** 2, known
-            )
-        )
-        features["km_to_nearest"] = near.km[:, 0]
+        for n, label in enumerate(weights):
+            features |= {f"{level}_{label}": of_levels[m, n] for m, level in enumerate(levels)}
+            if label in counts:
+                features |= {f"{name}_{label}": averages[m, n] for m, name in enumerate(part.averaged)}
+                features[f"km_to_{counts[label]}"] = _known_km(near, counts[label])
+        spread = levels["premium"] - features[f"premium_of_{max(part.neighbours)}"][:, None]
+        features["premium_spread"] = np.sqrt(weighted_mean(spread**2, near.known.astype(np.float64)))
+        features["km_to_nearest"] = _known_km(near, 1)
         features["surface_and_premium_near"] = surface + features["premium_near"]
-        for name, values in features.items():
-            if name.startswith("km_to"):
-                features[name] = np.where(np.isfinite(values), values, np.nan)
         return features
+
+    def _weights(
+        self, derived: dict[str, Vector], days: Vector | None, near: Neighbours
+    ) -> dict[str, Matrix]:
+        """Return by label how much each neighbour counts, each of shape (n_rows, k); counts come first."""
+        known, nearness = near.known.astype(np.float64), _nearness(near)
+        rank = np.arange(known.shape[1])
+        weights = {label: np.where(rank < k, known, 0.0) for label, k in self._counts.items()}
+        if self.contract_part.similar:
+            weights["of_similar"] = known * self._likeness(derived, near)
+            weights["of_similar_and_near"] = weights["of_similar"] * nearness
+        weights["near"] = known * nearness
+        if days is not None and self.days is not None:
+            age = (days[:, None] - self.days[near.position]) / RECENCY_DAYS
+            weights["near"] = known * np.exp(-(age**2)) * nearness
+        return weights
 
     def _likeness(self, derived: dict[str, Vector], near: Neighbours) -> Matrix:
         """Return how alike each sale is to its row, from 0 to 1; a missing attribute does not count."""
@@ -186,11 +193,12 @@ class ComparableSales:
 
     def save(self, folder: Path) -> None:
         """Write ``comparables.json`` and ``comparables.npy``."""
-        dated = self.days is not None
         names = sorted(self.attributes)
-        (folder / "comparables.json").write_text(json.dumps({"names": names, "dated": dated}) + "\n")
-        columns = [*self.places.T, self.price, self.surface, *(self.attributes[name] for name in names)]
-        np.save(folder / "comparables.npy", np.vstack([*columns, *([self.days] if dated else [])]))
+        facts = {"names": names, "dated": self.days is not None}
+        (folder / "comparables.json").write_text(json.dumps(facts) + "\n")
+        rows = [*self.places.T, self.price, self.surface, *(self.attributes[name] for name in names)]
+        rows += [] if self.days is None else [self.days]
+        np.save(folder / "comparables.npy", np.vstack(rows))
 
     @classmethod
     def load(cls, folder: Path, contract: Contract) -> ComparableSales:
@@ -204,7 +212,7 @@ class ComparableSales:
             days=rows[-1] if facts["dated"] else None,
             price=rows[2],
             surface=rows[3],
-            attributes=dict(zip(facts["names"], rows[4:], strict=False)),
+            attributes=dict(zip(facts["names"], rows[4:-1] if facts["dated"] else rows[4:], strict=True)),
         )
 
 
@@ -215,9 +223,25 @@ def _nearness(near: Neighbours) -> Matrix:
     return np.exp(-np.where(near.known, near.km, 0.0) / scale[:, None])
 
 
+def _layers(values: Iterable[Matrix], near: Neighbours) -> Matrix:
+    """Return the matrices as one array of shape (n_matrices, 1, n_rows, k)."""
+    return np.array(list(values), dtype=np.float64).reshape(-1, 1, *near.km.shape)
+
+
+def _known_km(near: Neighbours, k: int) -> Vector:
+    """Return the distance to the k-th nearest sale; missing where there is none."""
+    km = near.km[:, min(k, near.km.shape[1]) - 1]
+    return np.where(np.isfinite(km), km, np.nan)
+
+
 def weighted_mean(values: Matrix, weight: Matrix) -> Vector:
-    """Return the weighted mean of each row; missing where the weights sum to (almost) nothing."""
-    total = np.ascontiguousarray(weight).sum(axis=1)
-    summed = np.ascontiguousarray(np.where(weight > 0, values, 0.0) * weight).sum(axis=1)
+    """Return the mean over the last axis; missing where the weights sum to (almost) nothing.
+
+    A missing value has no weight.
+    """
+    missing = np.isnan(values)
+    weight = np.where(missing, 0.0, weight)
+    total = weight.sum(axis=-1)
+    summed = (np.where(missing, 0.0, values) * weight).sum(axis=-1)
     enough = total > 1e-12
     return np.where(enough, summed / np.where(enough, total, 1.0), np.nan)

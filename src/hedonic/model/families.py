@@ -132,7 +132,8 @@ def _boosting(parameters: dict[str, Any], categorical: list[int], seed: int) -> 
 
 
 def _seeded(parameters: dict[str, Any], categorical: list[int], seed: int) -> dict[str, Any]:
-    coded = {"categorical_feature": categorical} if categorical else {}
+    # LightGBM's scikit-learn estimator takes the parameter under this one of its names alone.
+    coded = {"categorical_column": categorical} if categorical else {}
     return {**coded, "random_state": seed, **parameters}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from hedonic.data.contract import Contract
 from hedonic.data.table import Columns, n_rows, take
+from hedonic.errors import UserError
 from hedonic.model.comparables import ComparableSales
 from hedonic.model.features import Derivation, FeatureMap, to_kilometres
-from hedonic.model.price_surface import PriceSurface, radial, standardise
+from hedonic.model.price_surface import PriceSurface, gather, radial, standardise
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -20,6 +21,7 @@ SURFACE_CENTRES = 40
 SURFACE_ALPHAS = (0.1, 1.0, 10.0, 100.0)
 SILHOUETTE_ROWS = 2000
 ROWS_PER_CENTRE = 50
+LEAST_REACH_KM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,11 @@ class FittedFeatures:
 
 
 def cluster_curves(contract: Contract, columns: Columns, seed: int) -> ClusterCurves | None:
-    """Return the elbow and silhouette curves of the training places; None without a place."""
+    """Return the elbow and silhouette curves of the training places; None without a place.
+
+    Raises:
+        UserError: there are too few different places.
+    """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
@@ -63,7 +69,13 @@ def cluster_curves(contract: Contract, columns: Columns, seed: int) -> ClusterCu
     if place is None:
         return None
     places = _places(contract, columns)
-    tried = tuple(k for k in range(place.min_clusters, place.max_clusters + 1) if k < len(places))
+    n_distinct = len(np.unique(places, axis=0))
+    tried = tuple(k for k in range(place.min_clusters, place.max_clusters + 1) if k < n_distinct)
+    if not tried:
+        raise UserError(
+            f"{contract.name}: features.place needs more than {place.min_clusters} different places, the "
+            f"training rows have {n_distinct}. Lower features.place.min_clusters, or take place out."
+        )
     models = [KMeans(k, n_init=1, random_state=seed).fit(places) for k in tried]
     rows = min(SILHOUETTE_ROWS, len(places))
     return ClusterCurves(
@@ -100,12 +112,12 @@ def fit_features(
             order = order[np.isfinite(derivation.kilometres(columns)[order]).all(axis=1)]
             own[order] = np.arange(len(order))
             comparables = _fit_comparables(derivation, surface, take(columns, order), target[order])
-    names = tuple(derived)
-    probe = FeatureMap(derivation, surface, comparables, names, _categorical(contract, names))
-    first = take(columns, np.arange(1))
-    names = (*names, *_learnt_names(probe, first))
-    feature_map = FeatureMap(derivation, surface, comparables, names, probe.categorical)
-    return FittedFeatures(feature_map, feature_map.apply(columns, own=own if comparables else None))
+    draft = FeatureMap(derivation, surface, comparables, names=(), categorical=())
+    names = tuple(draft.describe(take(columns, np.arange(1))))
+    coded = {column.name for column in contract.inputs if column.type == "category"}
+    positions = tuple(n for n, name in enumerate(names) if name in coded)
+    feature_map = replace(draft, names=names, categorical=positions)
+    return FittedFeatures(feature_map, feature_map.apply(columns, own))
 
 
 def _places(contract: Contract, columns: Columns) -> Matrix:
@@ -113,8 +125,13 @@ def _places(contract: Contract, columns: Columns) -> Matrix:
     place = contract.features.place
     assert place is not None
     latitude = columns[place.latitude]
-    places = to_kilometres(latitude, columns[place.longitude], float(np.nanmean(latitude)))
+    places = to_kilometres(latitude, columns[place.longitude], _origin(latitude))
     return places[np.isfinite(places).all(axis=1)]
+
+
+def _origin(latitude: Vector) -> float:
+    known = latitude[np.isfinite(latitude)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _fit_derivation(contract: Contract, columns: Columns, n_clusters: int | None, seed: int) -> Derivation:
@@ -122,7 +139,7 @@ def _fit_derivation(contract: Contract, columns: Columns, n_clusters: int | None
 
     place, centres, origin, reach = contract.features.place, np.empty((0, 2)), 0.0, 1.0
     if place is not None:
-        origin = float(np.nanmean(columns[place.latitude]))
+        origin = _origin(columns[place.latitude])
         model = KMeans(n_clusters, n_init=1, random_state=seed).fit(_places(contract, columns))
         centres = np.ascontiguousarray(model.cluster_centers_)
         reach = _reach(centres)
@@ -136,11 +153,11 @@ def _seen(values: npt.NDArray[np.object_]) -> tuple[str, ...]:
 
 
 def _reach(centres: Matrix) -> float:
-    """Return the median distance from a centre to the nearest other, in kilometres."""
+    """Return the median distance from a centre to the nearest other, in kilometres, at least 0.1."""
     gaps = np.hypot(*(centres[:, None] - centres[None]).transpose(2, 0, 1))
     np.fill_diagonal(gaps, np.inf)
     nearest = gaps.min(axis=1)
-    return float(np.median(nearest[np.isfinite(nearest)])) if len(centres) > 1 else 1.0
+    return max(LEAST_REACH_KM, float(np.median(nearest)))
 
 
 def _fit_surface(
@@ -156,7 +173,7 @@ def _fit_surface(
     from sklearn.linear_model import RidgeCV
 
     names = tuple(name for name in derived if not _of_place(name, derivation.contract))
-    matrix = np.column_stack([derived[name] for name in names])
+    matrix = gather(derived, names)
     fill = _fill(matrix)
     filled = np.where(np.isnan(matrix), fill, matrix)
     mean, scale = filled.mean(axis=0), filled.std(axis=0)
@@ -225,22 +242,3 @@ def _fit_comparables(
         surface=surface.apply(derived, places, days),
         attributes={name: derived[name] for name in sorted(needed)},
     )
-
-
-def _learnt_names(feature_map: FeatureMap, row: Columns) -> tuple[str, ...]:
-    """Return the names of the features that the surface and the comparables add."""
-    if feature_map.surface is None:
-        return ()
-    names = ["surface"]
-    if feature_map.comparables is not None:
-        derived = feature_map.derivation.apply(row)
-        places = feature_map.derivation.kilometres(row)
-        name = feature_map.derivation.contract.time_column
-        days = row[name] if name else None
-        names += feature_map.comparables.describe(derived, places, days, np.zeros(n_rows(row)), None)
-    return tuple(names)
-
-
-def _categorical(contract: Contract, names: tuple[str, ...]) -> tuple[int, ...]:
-    coded = {column.name for column in contract.inputs if column.type == "category"}
-    return tuple(n for n, name in enumerate(names) if name in coded)

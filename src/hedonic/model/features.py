@@ -1,4 +1,4 @@
-"""Features, applied: canonical columns in, the model's matrix out; one implementation for training and serving.
+"""Features, applied: canonical columns in, the model's matrix out; one code for training and serving.
 
 Nothing here learns (that is ``feature_fitting``), and nothing here needs pandas or scikit-learn.
 Every row is computed by itself, so that a batch gives the bits that its rows give alone.
@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hedonic.data.contract import Column, Contract
+from hedonic.data.contract import Contract
 from hedonic.data.table import Columns, n_rows
 from hedonic.model.comparables import ComparableSales
-from hedonic.model.price_surface import PriceSurface
+from hedonic.model.price_surface import PriceSurface, gather
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 DAYS_PER_YEAR = 365.2425
 KM_PER_DEGREE = 111.2
+BLOCK_ROWS = 1024
 
 
 def ratio(numerator: Vector, denominator: Vector) -> Vector:
@@ -42,7 +43,7 @@ def years_since(year: Vector, days: Vector) -> Vector:
     return 1970.0 + days / DAYS_PER_YEAR - year
 
 
-def code(column: Column, categories: tuple[str, ...], values: npt.NDArray[Any]) -> Vector:
+def code(categories: tuple[str, ...], values: npt.NDArray[Any]) -> Vector:
     """Return each value's position among the categories; a value not among them is missing."""
     positions = {category: float(n) for n, category in enumerate(categories)}
     return np.array([positions.get(value, np.nan) for value in values], dtype=np.float64)
@@ -67,18 +68,18 @@ class Derivation:
     reach_km: float
 
     def apply(self, columns: Columns) -> dict[str, Vector]:
-        """Return the features by name, each of shape (n_rows,), in the order of ``names``."""
+        """Return the features of the rows themselves by name, each of shape (n_rows,)."""
         features = self.contract.features
         values: dict[str, Vector] = {}
         for column in self.contract.inputs:
-            if column.type == "category":
-                values[column.name] = code(column, self.categories[column.name], columns[column.name])
-            elif column.type != "text":
+            if column.type == "category" and self._uses(column.name):
+                values[column.name] = code(self.categories[column.name], columns[column.name])
+            elif column.type not in ("category", "text"):
                 values[column.name] = columns[column.name]
         raw = dict(values)
         if features.columns is not None:
             values = {name: values[name] for name in features.columns}
-        days = columns[self.contract.time_column] if self.contract.time_column else None
+        days = self.days(columns)
         for age in features.ages:
             assert days is not None  # the contract refuses ages without a time column
             year = raw[age.year]
@@ -94,24 +95,32 @@ class Derivation:
             values.update(self._of_place(columns))
         return values
 
+    def _uses(self, name: str) -> bool:
+        chosen = self.contract.features.columns
+        return chosen is None or name in chosen
+
     def _of_place(self, columns: Columns) -> dict[str, Vector]:
         place = self.contract.features.place
         assert place is not None
-        east, north = self.kilometres(columns).T
-        values: dict[str, Vector] = {}
-        for degrees in place.rotations_deg:
-            angle = np.radians(degrees)
-            values[f"rotated_{degrees:g}"] = east * np.cos(angle) + north * np.sin(angle)
-        for n, (centre_east, centre_north) in enumerate(self.centres_km):
-            km = np.hypot(east - centre_east, north - centre_north)
-            values[f"cluster_{n}"] = np.exp(-km / self.reach_km)
-        return values
+        east, north = self.kilometres(columns).T[:, :, None]
+        angles = np.radians(place.rotations_deg)
+        turned = east * np.cos(angles) + north * np.sin(angles)
+        km = np.hypot(east - self.centres_km[:, 0], north - self.centres_km[:, 1])
+        likeness = np.exp(-km / self.reach_km)
+        names = [f"rotated_{degrees:g}" for degrees in place.rotations_deg]
+        names += [f"cluster_{n}" for n in range(len(self.centres_km))]
+        return dict(zip(names, [*turned.T, *likeness.T], strict=True))
 
     def kilometres(self, columns: Columns) -> Matrix:
         """Return the places as kilometres east and north of (0, 0), shape (n_rows, 2)."""
         place = self.contract.features.place
         assert place is not None
         return to_kilometres(columns[place.latitude], columns[place.longitude], self.origin_latitude)
+
+    def days(self, columns: Columns) -> Vector | None:
+        """Return the dates of the rows; None where the contract knows no time."""
+        name = self.contract.time_column
+        return columns[name] if name else None
 
 
 def to_kilometres(latitude: Vector, longitude: Vector, origin_latitude: float) -> Matrix:
@@ -146,26 +155,23 @@ class FeatureMap:
             own: for rows that are themselves among the comparable sales, their positions there, so
                 that no row is its own comparable.
         """
-        derived = self.derivation.apply(columns)
-        values = list(derived.values())
-        if self.surface is not None:
-            surface = self.surface.apply(derived, self._places(columns), self._days(columns))
-            values.append(surface)
-            if self.comparables is not None:
-                values += self.comparables.describe(
-                    derived, self._places(columns), self._days(columns), surface, own
-                ).values()
-        matrix = np.empty((n_rows(columns), len(values)))
-        for position, column in enumerate(values):
-            matrix[:, position] = column
+        matrix = np.empty((n_rows(columns), len(self.names)))
+        for start in range(0, len(matrix), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            block = {name: values[rows] for name, values in columns.items()}
+            features = self.describe(block, None if own is None else own[rows])
+            matrix[rows] = gather(features, self.names)
         return matrix
 
-    def _places(self, columns: Columns) -> Matrix | None:
-        return self.derivation.kilometres(columns) if self.derivation.contract.features.place else None
-
-    def _days(self, columns: Columns) -> Vector | None:
-        name = self.derivation.contract.time_column
-        return columns[name] if name else None
+    def describe(self, columns: Columns, own: npt.NDArray[np.int64] | None = None) -> dict[str, Vector]:
+        """Return the features by name, each of shape (n_rows,), in the order of ``names``."""
+        features = self.derivation.apply(columns)
+        if self.surface is not None:
+            places, days = self.derivation.kilometres(columns), self.derivation.days(columns)
+            features["surface"] = surface = self.surface.apply(features, places, days)
+            if self.comparables is not None:
+                features |= self.comparables.describe(features, places, days, surface, own)
+        return features
 
     def save(self, folder: Path) -> None:
         """Write the map into an existing folder."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from hedonic.data.contract import Frozen, Name
 from hedonic.errors import ReleaseRefused
@@ -73,7 +74,13 @@ class ReleaseRecord(Frozen):
     trial: int | None = None
     commit: str | None = None
     bento: str | None = None
-    figures: dict[str, float] = Field(default_factory=dict)
+    figures: dict[str, float | None] = Field(default_factory=dict)
+
+    @field_validator("figures")
+    @classmethod
+    def _finite_or_none(cls, figures: dict[str, float | None]) -> dict[str, float | None]:
+        # JSON has no NaN: a figure that is not finite is kept by name, without a value.
+        return {k: v if v is not None and math.isfinite(v) else None for k, v in figures.items()}
 
 
 class Golden(Frozen):

@@ -78,9 +78,14 @@ class PriceSurface:
         facts = json.loads((folder / "surface.json").read_text())
         attributes = np.load(folder / "surface_attributes.npy", allow_pickle=False)
         places = np.load(folder / "surface_places.npy", allow_pickle=False)
+        fill, mean, scale, linear, square = attributes
         return cls(
-            tuple(facts["names"]),
-            *attributes,
+            names=tuple(facts["names"]),
+            fill=fill,
+            mean=mean,
+            scale=scale,
+            linear=linear,
+            square=square,
             centres_km=np.ascontiguousarray(places[:, :2]),
             reach_km=facts["reach_km"],
             place=np.ascontiguousarray(places[:, 2]),
@@ -92,16 +97,25 @@ class PriceSurface:
 
 def row_sums(matrix: Matrix) -> Vector:
     """Return the sum of each row, the same bits for a row alone as in a batch."""
-    return np.ascontiguousarray(matrix).sum(axis=1)
+    sums: Vector = np.ascontiguousarray(matrix).sum(axis=1)
+    return sums
 
 
 def standardise(
     derived: dict[str, Vector], names: tuple[str, ...], fill: Vector, mean: Vector, scale: Vector
 ) -> Matrix:
     """Return the attributes filled, standardised and clipped, shape (n_rows, len(names))."""
-    values = np.column_stack([derived[name] for name in names])
+    values = gather(derived, names)
     values = np.where(np.isnan(values), fill, values)
-    return np.clip((values - mean) / scale, -CLIP, CLIP)
+    return np.minimum(np.maximum((values - mean) / scale, -CLIP), CLIP)
+
+
+def gather(derived: dict[str, Vector], names: tuple[str, ...]) -> Matrix:
+    """Return the named features side by side, shape (n_rows, len(names))."""
+    matrix = np.empty((len(next(iter(derived.values()))), len(names)))
+    for position, name in enumerate(names):
+        matrix[:, position] = derived[name]
+    return matrix
 
 
 def radial(places: Matrix, centres_km: Matrix, reach_km: float) -> Matrix:

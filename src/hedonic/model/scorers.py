@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -183,6 +183,6 @@ def _write_json(folder: Path, facts: dict[str, object], name: str = "scorer.json
     (folder / name).write_text(json.dumps(facts, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_json(folder: Path, name: str) -> dict[str, object]:
-    facts: dict[str, object] = json.loads((folder / name).read_text(encoding="utf-8"))
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
     return facts

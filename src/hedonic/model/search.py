@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,8 @@ def tune(
     """Return the study of the contract's families on the folds.
 
     Trials are asked in batches of four whatever the number of workers and told in number order,
-    fold by fold, so that the outcome depends on the seed alone.
+    fold by fold, so that the outcome depends on the seed alone. The storage is shown each batch as
+    it is finished, and nothing is read from it.
 
     Args:
         contract: metric, families, spaces and pruner.
@@ -90,42 +91,47 @@ def tune(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search, links = budget.narrow(contract), dict(attributes or {})
-    study = _create(search, seed, storage, name, links)
-    began, cut, baselines = time.monotonic(), False, []
+    study = _create(search, budget, seed, links)
+    shown = _shown(study, storage, name)
+    began, cut, baselines, done = time.monotonic(), False, [], list[Trial]()
     with Parallel(n_jobs=workers, backend="loky" if workers > 1 else "sequential", mmap_mode="r") as pool:
         scorer = _Scorer(pool, contract, folds, seed)
         for family in BASELINES:
             baselines.append(scorer.score_baseline(family))
-        while len(study.trials) < budget.trials:
-            if budget.time_s is not None and time.monotonic() - began > budget.time_s and study.trials:
+        while len(done) < budget.trials:
+            if budget.time_s is not None and time.monotonic() - began > budget.time_s and done:
                 cut = True
                 break
-            asked = [study.ask() for _ in range(min(BATCH, budget.trials - len(study.trials)))]
-            for trial in scorer.score_batch(study, asked, search, links):
+            asked = [study.ask() for _ in range(min(BATCH, budget.trials - len(done)))]
+            scorer.score_batch(study, asked, search, links)
+            for frozen in study.get_trials()[len(done) : len(done) + len(asked)]:
+                shown.add_trial(frozen)
+                done.append(_finished(frozen))
                 if on_trial:
-                    on_trial(trial)
-    trials = tuple(_finished(frozen) for frozen in study.trials)
+                    on_trial(done[-1])
     return Study(
         name=name,
         metric=search.metric,
-        n_trials=len(trials),
+        n_trials=len(done),
         cut_by_time=cut,
-        trials=trials,
+        trials=tuple(done),
         baselines=tuple(baselines),
     )
 
 
-def _create(
-    search: Search, seed: int, storage: JournalStorage | None, name: str, links: Mapping[str, str]
-) -> optuna.Study:
+def _create(search: Search, budget: Budget, seed: int, links: Mapping[str, str]) -> optuna.Study:
+    """Return the study that is asked and told.
+
+    It is in memory and its name is constant: Hyperband draws a trial's bracket from the study's
+    name, and a name that carries the day would make the outcome depend on it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=2 * BATCH, multivariate=True, group=True
         )
         study = optuna.create_study(
-            study_name=name,
-            storage=storage,
+            study_name="study",
             sampler=sampler,
             pruner=make_pruner(search),
             direction="minimize",
@@ -134,14 +140,25 @@ def _create(
     for key, value in links.items():
         study.set_user_attr(key, value)
     # Every family is tried once with its defaults before the sampler chooses.
-    for family in _searched(search):
+    for family in _searched(search)[: budget.trials]:
         study.enqueue_trial({"family": family, **_defaults(family, search)}, user_attrs={"default": True})
     return study
 
 
+def _shown(study: optuna.Study, storage: JournalStorage | None, name: str) -> optuna.Study:
+    """Return the study under its own name in the storage, to which finished trials are copied."""
+    shown = optuna.create_study(study_name=name, storage=storage, direction=study.direction)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        shown.set_metric_names(study.metric_names or [])
+    for key, value in study.user_attrs.items():
+        shown.set_user_attr(key, value)
+    return shown
+
+
 def _searched(search: Search) -> list[Family]:
-    naive = [family for family in search.families if family != "median"]
-    return naive or list(search.families)
+    learning: list[Family] = [family for family in search.families if family != "median"]
+    return learning or list(search.families)
 
 
 def _defaults(family: Family, search: Search) -> dict[str, Any]:
@@ -174,7 +191,7 @@ def make_pruner(search: Search) -> optuna.pruners.BasePruner:
 
 def _suggest(trial: optuna.Trial, search: Search) -> tuple[Family, dict[str, Any]]:
     families = _searched(search)
-    family: Family = trial.suggest_categorical("family", families)
+    family = cast(Family, trial.suggest_categorical("family", families))
     space = search.families[family]
     return family, {key: _suggest_one(trial, f"{family}.{key}", value) for key, value in space.items()}
 
@@ -215,8 +232,8 @@ class _Scorer:
 
     def score_batch(
         self, study: optuna.Study, asked: list[optuna.Trial], search: Search, links: Mapping[str, str]
-    ) -> list[Trial]:
-        """Return the batch's trials, told to the study in number order."""
+    ) -> None:
+        """Score the batch fold by fold and tell the study, in number order."""
         recipes = [_suggest(trial, search) for trial in asked]
         losses: list[list[float]] = [[] for _ in asked]
         seconds = [0.0 for _ in asked]
@@ -238,8 +255,6 @@ class _Scorer:
                 study.tell(trial, float(np.mean(losses[n])))
             else:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        done = {frozen.number: frozen for frozen in study.get_trials(deepcopy=False)}
-        return [_finished(done[trial.number]) for trial in asked]
 
     def _job(self, fold: Fold, family: Family, parameters: Mapping[str, Any]) -> Any:
         search = self.contract.search
@@ -278,9 +293,13 @@ def score_fold(
 
 
 def fit_quietly(estimator: Any, matrix: Matrix, target: Vector, **options: Any) -> Any:
-    """Return the estimator fitted; that a network stops at its iteration limit is intended."""
+    """Return the estimator fitted; that a network stops at its iteration limit is intended.
+
+    So is that its batches are no larger than a small table.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger", UserWarning)
         return estimator.fit(matrix, target, **options)

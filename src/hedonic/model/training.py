@@ -32,7 +32,7 @@ WIDTH_TREES = {
 }
 LEVEL_DAYS = 35
 LEVEL_ROWS = 50
-LEAST_RESIDUAL = 1e-4
+LEAST_RESIDUAL = 5e-3
 FIRST_FOLD = 0.5
 
 
@@ -175,7 +175,9 @@ def _fit_point(
         recipe.family, recipe.parameters, categorical=features.map.categorical, seed=recipe.seed
     )
     if watched is not None and recipe.family in ("forest", "boosting"):
-        return fit_quietly(estimator, features.matrix, target, eval_set=[watched], eval_metric="rmse")
+        return fit_quietly(
+            estimator, features.matrix, target, eval_X=watched[0], eval_y=watched[1], eval_metric="rmse"
+        )
     return fit_quietly(estimator, features.matrix, target)
 
 

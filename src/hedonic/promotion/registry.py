@@ -79,7 +79,9 @@ def _make_store(settings: Settings) -> None:
             return
         with tempfile.TemporaryDirectory(dir=store.parent, prefix=".new-") as scratch:
             made = Path(scratch) / store.name
-            SqlAlchemyStore(f"sqlite:///{made}", settings.mlflow_artifacts.as_uri()).engine.dispose()
+            artifacts = settings.mlflow_artifacts.as_uri()
+            empty = SqlAlchemyStore(f"sqlite:///{made}", artifacts)  # type: ignore[no-untyped-call]
+            empty.engine.dispose()
             made.replace(store)
 
 
@@ -299,7 +301,11 @@ def describe(
     """Return the Markdown description of a version: verdict, figures, study and links."""
     figures = evaluation.figures
     rows = [(name, figures.get(name)) for name in _DESCRIBED]
-    cells = [f"| `{name}` | {value:,.4g} |" for name, value in rows if value is not None]
+    cells = [
+        f"| `{name}` | {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'} |"
+        for name, value in rows
+        if value is not None
+    ]
     beside = [
         f"| {name} | {metrics.log_rmse:.4f} | {metrics.mdape_pct:.2f} |"
         for name, metrics in (("**this model**", evaluation.overall), *evaluation.baselines.items())

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hedonic.serving.predictor import Release
-from hedonic.serving.schema import Problem, RequestRefused
+from hedonic.serving.problems import Problem, RequestRefused
 
 JSON_TYPE = "application/json"
 STATUS = {"unsupported_media_type": 415}

@@ -14,29 +14,10 @@ import numpy.typing as npt
 
 from hedonic.data.contract import Contract, Rule, Severity
 from hedonic.data.rules import RowRule
-from hedonic.errors import UserError
 from hedonic.serving.fields import MISSING, NAN, DateField, Field, field_of, show
+from hedonic.serving.problems import Problem, RequestRefused, refused
 
 VALUATION_DATE = "valuation_date"
-MAX_PROBLEMS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a request, and where: ``instances[2].bedrooms``."""
-
-    path: str
-    message: str
-
-
-class RequestRefused(UserError):
-    """A request is not what the contract says; ``problems`` holds each by the path of its field."""
-
-    def __init__(self, code: str, message: str, problems: Sequence[Problem] = ()) -> None:
-        """Keep ``code`` (one word for machines), the message and the problems."""
-        super().__init__(message)
-        self.code = code
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +74,7 @@ class RequestSchema:
             reason = "nested too deep" if isinstance(err, RecursionError) else str(err)
             raise RequestRefused("invalid_json", f"the body is not JSON: {reason}") from err
         if type(content) is not dict:
-            raise _refused([Problem("", f'must be an object {{"instances": [...]}}; got {show(content)}')])
+            raise refused([Problem("", f'must be an object {{"instances": [...]}}; got {show(content)}')])
         problems = [
             Problem(_clip(name), 'unknown field; a request has "instances" alone')
             for name in content
@@ -109,7 +90,7 @@ class RequestSchema:
             problems.append(Problem("instances", found))
             instances = MISSING
         if type(instances) is not list:
-            raise _refused(problems)
+            raise refused(problems)
         return self._check(instances, problems)
 
     def check(self, instances: Sequence[Any]) -> Rows:
@@ -133,7 +114,7 @@ class RequestSchema:
         columns.update(zip((self._column_names[name] for name in numeric), numbers, strict=True))
         warnings = self._apply_rules(columns, len(instances), problems)
         if problems:
-            raise _refused(problems)
+            raise refused(problems)
         return Rows(columns, tuple(self._column_names[name] for name in numeric), numbers, warnings)
 
     def _values(self, instances: Sequence[Any], problems: list[Problem]) -> dict[str, list[Any]]:
@@ -223,16 +204,6 @@ class RequestSchema:
             "properties": {"instances": rows},
             "example": {"instances": [self.example()]},
         }
-
-
-def _refused(problems: list[Problem]) -> RequestRefused:
-    """Return the refusal that lists the problems in the order of their rows."""
-    n_problems = len(problems)
-    if n_problems > MAX_PROBLEMS:
-        more = Problem("", f"{n_problems - MAX_PROBLEMS} more problems are not listed")
-        problems = [*problems[:MAX_PROBLEMS], more]
-    listed = "1 problem" if n_problems == 1 else f"{n_problems} problems"
-    return RequestRefused("invalid_request", f"the request has {listed}", problems)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

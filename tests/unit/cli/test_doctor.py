@@ -13,7 +13,7 @@ import pytest
 
 from hedonic.cli import checkup
 from hedonic.promotion.history import Entry, History
-from hedonic.settings import NUMERIC_ENVIRONMENT, load_settings
+from hedonic.settings import load_settings
 
 PYPROJECT = """
 [project]
@@ -31,7 +31,6 @@ def sound(project, monkeypatch):
     pins = ["pytest==0.1 ; python_full_version < '3'", f"pytest=={version}"]
     lock = "".join(f"{pin} \\\n    --hash=sha256:00\n" for pin in pins)
     (project / "requirements.txt").write_text(lock)
-    os.environ.update(NUMERIC_ENVIRONMENT)
     for name in ("FRONT_PAGE", "PREFECT", "MLFLOW", "OPTUNA"):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -54,12 +53,12 @@ def test_a_sound_installation_has_no_problem(hedonic, sound):
 
 
 def test_a_problem_is_told_with_its_fix(hedonic, sound):
-    os.environ["OMP_NUM_THREADS"] = "8"
+    (sound / "expectations" / "broken.yaml").write_text("format_version: 1\n")
     code, out, _ = hedonic("doctor")
     assert code == 1
     assert "problem" in out
-    assert "numeric environment: OMP_NUM_THREADS=8" in out
-    assert "fix: unset OMP_NUM_THREADS" in out
+    assert "contract broken: " in out
+    assert "fix: Correct expectations/broken.yaml" in out
 
 
 @pytest.mark.parametrize(

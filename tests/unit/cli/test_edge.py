@@ -98,11 +98,11 @@ def test_a_reason_is_not_made_up():
     assert edge._stated_reason(ValueError("x")) is None
 
 
-def test_preparing_sets_what_is_missing_and_leaves_what_is_set(project):
+def test_preparing_leaves_what_is_set_but_for_the_numeric_environment(project):
     environment = {"MLFLOW_TRACKING_URI": "http://mine", "OMP_NUM_THREADS": "2"}
     prepare(environment)
     assert environment["MLFLOW_TRACKING_URI"] == "http://mine"
-    assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["OPENBLAS_CORETYPE"] == NUMERIC_ENVIRONMENT["OPENBLAS_CORETYPE"]
     assert environment["PREFECT_HOME"] == str(project / ".hedonic" / "prefect")
     assert environment["DO_NOT_TRACK"] == "1"

@@ -114,3 +114,9 @@ def test_what_is_not_in_the_grammar_is_refused_by_its_part(text: str, message: s
 def test_a_refusal_states_the_grammar() -> None:
     with pytest.raises(ValueError, match=r"a rule may use column names, numbers, \+ - \* /, comparisons"):
         RowRule.parse("sqrt(a) < 1")
+
+
+def test_a_missing_value_lets_a_row_pass_under_not_as_well():
+    rule = RowRule.parse("not (0 < a < b)")
+    columns = {"a": np.array([np.nan, 1.0, 5.0]), "b": np.array([3.0, 3.0, 3.0])}
+    assert rule.holds(columns).tolist() == [True, False, True]

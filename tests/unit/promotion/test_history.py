@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -158,6 +159,17 @@ def test_each_record_continues_the_one_before_whatever_its_data_set(history):
     assert history.records() == (first, second, third)
     assert history.records("king_county") == (first, third)
     assert history.verify_chain() == ()
+
+
+def test_what_is_hashed_is_the_canonical_json_of_the_record(history, store):
+    record = promote(history, A)
+    with sqlite3.connect(store) as connection:
+        ((body, stored_hash),) = connection.execute("SELECT body, hash FROM hedonic_history").fetchall()
+    connection.close()
+    content = json.loads(body)
+    assert body == json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert stored_hash == record.hash == hashlib.sha256(body.encode()).hexdigest()
+    assert "hash" not in content
 
 
 def test_the_history_survives_being_closed(history, store):

@@ -345,6 +345,7 @@ def test_the_description_tells_verdict_figures_baselines_study_and_links(contrac
     assert text.startswith("**promoted**: a boosting model of `village`, judged on 400 holdout rows, in USD.")
     assert "- better by 0.01\n" in text
     assert "| `mdape_pct` | 2 |" in text
+    assert f"| `mae` | {0.02 * actual.mean():,.0f} |" in text
     assert "| **this model** | 0.0198 | 2.00 |" in text
     assert "| median |" in text
     assert "- passed: `median_ratio` 1.020 is within 0.9 to 1.1" in text

@@ -248,6 +248,8 @@ def test_the_record_is_beside_the_release_and_outside_its_digest(folder):
     assert (written.version, written.figures) == ("7", {"mdape_pct": 8.5})
     write_record(folder, record(folder, version="8"))
     assert read_record(folder).version == "8"
+    write_record(folder, record(folder, figures={"prb": float("nan")}))
+    assert read_record(folder).figures == {"prb": None}
     verify_release(folder)
 
 

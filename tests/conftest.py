@@ -1,0 +1,14 @@
+"""For every test: the numeric environment, before numpy is imported, and examples that repeat."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+
+os.environ.update(NUMERIC_ENVIRONMENT | QUIET_ENVIRONMENT)
+# A red run must be red again: the drills ask for more examples by their own setting.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")

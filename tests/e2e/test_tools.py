@@ -1,0 +1,250 @@
+"""The tools that people know, pointed at our state by `hedonic env`: each sees what a run made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hedonic.settings import Ports, Settings
+from tests.project import free_port, make_project
+
+pytestmark = pytest.mark.slow
+
+BIN = Path(sys.executable).parent
+DATASET = "small_county"
+
+
+def run(command: list[str], environment: Mapping[str, str], folder: Path, limit_s: float = 400) -> str:
+    done = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        env=dict(environment),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@contextmanager
+def running(command: list[str], environment: Mapping[str, str], folder: Path, url: str) -> Iterator[None]:
+    """Keep a server running for as long as it is needed; it is ready when ``url`` answers."""
+    log = folder / f"{command[0]}.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            env=dict(environment),
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not answers(url):
+                assert server.poll() is None, log.read_text()[-3000:]
+                assert time.monotonic() < deadline, log.read_text()[-3000:]
+                time.sleep(0.2)
+            yield
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def call(url: str, content: dict[str, Any] | None = None) -> Any:
+    body = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def exports(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a shell after ``eval "$(hedonic env)"``."""
+    told = "import json, os; print(json.dumps(dict(os.environ)))"
+    script = f'eval "$({BIN}/hedonic env)" && {sys.executable} -c "{told}"'
+    shell = ["bash", "-c", script]
+    done = subprocess.run(
+        shell, env=dict(environment), cwd=folder, capture_output=True, text=True, check=True
+    )
+    seen: dict[str, str] = json.loads(done.stdout)
+    return seen
+
+
+class Bench:
+    """A project, the environment that `hedonic env` gives in it, and what a run there came to."""
+
+    def __init__(self, folder: Path, endpoint_port: int) -> None:
+        ports = Ports(prefect=free_port(), mlflow=free_port(), optuna=free_port(), front_page=free_port())
+        self.settings: Settings = make_project(folder, port=endpoint_port).model_copy(update={"ports": ports})
+        given = {f"HEDONIC_PORTS__{name.upper()}": str(port) for name, port in ports.model_dump().items()}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HEDONIC_", "PREFECT_", "MLFLOW_"))}
+        self.environment = exports(folder, {**clean, **given})
+        self.environment |= given
+
+    def hedonic_run(self, *prefix: str) -> dict[str, Any]:
+        """Return what a run came to; a tracer before it would wait for the endpoint, so it is not awaited."""
+        told, errors = self.settings.root / "told", self.settings.root / "errors"
+        command = [*prefix, str(BIN / "hedonic"), "run", DATASET, "--json"]
+        with told.open("w") as out, errors.open("w") as err:
+            process = subprocess.Popen(
+                command, env=self.environment, cwd=self.settings.root, stdout=out, stderr=err
+            )
+        deadline = time.monotonic() + 400
+        while process.poll() is None and not told.read_text().endswith("}\n"):
+            assert time.monotonic() < deadline, errors.read_text()[-3000:]
+            time.sleep(0.2)
+        assert process.poll() in (0, None), told.read_text()[-3000:] + errors.read_text()[-3000:]
+        result: dict[str, Any] = json.loads(told.read_text().splitlines()[-1])
+        return result
+
+    def down(self) -> None:
+        run(["hedonic", "down"], self.environment, self.settings.root)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, dict[str, Any], str]]:
+    """A run that reports to a Prefect server started by hand."""
+    bench = Bench(tmp_path_factory.mktemp("watched") / "town", free_port())
+    api = bench.environment["PREFECT_API_URL"]
+    with running(["prefect", "server", "start"], bench.environment, bench.settings.root, f"{api}/health"):
+        yield bench, bench.hedonic_run(), api
+        bench.down()
+
+
+def test_the_run_its_tasks_and_artifacts_are_in_the_server(watched: Any) -> None:
+    _, result, api = watched
+    assert result["outcome"] == "promoted"
+    (flow_run,) = call(f"{api}/flow_runs/filter", {})
+    assert flow_run["state_type"] == "COMPLETED"
+    assert flow_run["name"] == f"{DATASET}: by hand"
+    tasks = {task["name"].rsplit("-", 1)[0] for task in call(f"{api}/task_runs/filter", {})}
+    assert {"ingest", "validate", "tune", "train", "evaluate", "decide", "roll-out", "verify"} <= tasks
+    keys = {artifact["key"] for artifact in call(f"{api}/artifacts/filter", {})}
+    told = ("validation", "leaderboard", "evaluation", "verdict", "release")
+    assert {f"{what}-small-county" for what in told} <= keys
+    logs = call(f"{api}/logs/filter", {"limit": 200})
+    assert any("trial 1 of 3" in line["message"] for line in logs)
+
+
+def test_every_deployment_is_deployed_and_one_runs_by_prefects_own_command(watched: Any) -> None:
+    bench, _, api = watched
+    root, environment = bench.settings.root, bench.environment
+    run(["prefect", "work-pool", "create", "hedonic", "--type", "process"], environment, root)
+    run(["prefect", "--no-prompt", "deploy", "--all"], {**environment, "PWD": str(root)}, root)
+    deployed = call(f"{api}/deployments/filter", {})
+    assert {deployment["name"] for deployment in deployed} == {"king_county", "california"}
+    assert all(d["parameter_openapi_schema"]["properties"]["trials"] for d in deployed)
+    parameters = ["-p", f"dataset={DATASET}", "-p", "reason=prefect"]
+    run(["prefect", "deployment", "run", "train/king_county", *parameters], environment, root)
+    worker = ["prefect", "worker", "start", "--pool", "hedonic", "--run-once", "--limit", "1"]
+    run(worker, environment, root)
+    named = {"flow_runs": {"name": {"any_": [f"{DATASET}: prefect"]}}}
+    deadline = time.monotonic() + 60
+    while True:
+        found = call(f"{api}/flow_runs/filter", named)
+        if found and found[0]["state_type"] not in ("PENDING", "RUNNING", "SCHEDULED"):
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    assert found[0]["state_type"] == "COMPLETED"
+
+
+def test_mlflow_ui_shows_the_experiment_and_the_champion(watched: Any) -> None:
+    bench, result, _ = watched
+    url = f"http://127.0.0.1:{bench.settings.ports.mlflow}"
+    with running(["mlflow", "ui"], bench.environment, bench.settings.root, f"{url}/health"):
+        name = f"hedonic-{DATASET}"
+        found = call(f"{url}/api/2.0/mlflow/registered-models/alias?name={name}&alias=champion")
+        tags = {tag["key"]: tag["value"] for tag in found["model_version"]["tags"]}
+        assert result["release"] in tags.values()
+        shown = call(f"{url}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}")
+        assert shown["experiment"]["lifecycle_stage"] == "active"
+
+
+def test_optuna_dashboard_shows_the_study(watched: Any) -> None:
+    bench, _, _ = watched
+    port = bench.settings.ports.optuna
+    url = f"http://127.0.0.1:{port}"
+    command = ["optuna-dashboard", bench.environment["HEDONIC_STUDIES"], "--port", str(port)]
+    with running(command, bench.environment, bench.settings.root, f"{url}/api/studies"):
+        (study,) = call(f"{url}/api/studies")["study_summaries"]
+        assert study["study_name"].startswith(f"{DATASET}-20")
+
+
+def test_bentoml_lists_the_bento_that_is_served(watched: Any) -> None:
+    bench, result, _ = watched
+    listed = json.loads(run(["bentoml", "list", "-o", "json"], bench.environment, bench.settings.root))
+    assert [bento["tag"] for bento in listed] == [result["bento"]]
+    info = call(f"{result['endpoint']}/model/info")
+    assert info["model"]["release"] == result["release"]
+    assert info["bento"] == result["bento"]
+    assert info["record"]["mlflow_run_id"]
+
+
+def test_hedonics_own_commands_tell_the_same(watched: Any) -> None:
+    bench, result, _ = watched
+    root = bench.settings.root
+    status = json.loads(run(["hedonic", "status", "--json"], bench.environment, root).splitlines()[-1])
+    assert status[DATASET]["release"] == result["release"]
+    answer = json.loads(
+        run(["hedonic", "predict", DATASET, "--json"], bench.environment, root).splitlines()[-1]
+    )
+    assert answer["predictions"] == result["prediction"]["predictions"]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    watched: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], list[str] | None]:
+    """The same run in another directory with caches of its own, and the connections that it opened.
+
+    The port is in the contract, and so in the digest: the first endpoint makes way. The trace is of
+    every process that the run starts; None where strace is not installed.
+    """
+    first, result, _ = watched
+    first.down()
+    folder = tmp_path_factory.mktemp("elsewhere")
+    trace, strace = folder / "trace", shutil.which("strace")
+    bench = Bench(folder / "town", int(result["endpoint"].rsplit(":", 1)[1]))
+    follow = ["-f", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(trace)]
+    try:
+        result = bench.hedonic_run(*([strace, *follow] if strace else []))
+    finally:
+        bench.down()
+    return result, trace.read_text().splitlines() if strace else None
+
+
+def test_another_directory_gives_the_same_model_release_and_bento(watched: Any, elsewhere: Any) -> None:
+    (_, first, _), (second, _) = watched, elsewhere
+    assert second["release"] == first["release"]
+    assert second["bento"] == first["bento"]
+
+
+def test_a_run_opens_no_connection_beyond_loopback(elsewhere: Any) -> None:
+    _, trace = elsewhere
+    if trace is None:
+        pytest.skip("strace is not installed: apt-get install -y strace")
+    reached = [line for line in trace if "sa_family=AF_INET" in line]
+    assert reached, "the trace saw no connection at all, not even to the endpoint"
+    beyond = [line for line in reached if "127.0.0.1" not in line and '"::1"' not in line]
+    assert beyond == []

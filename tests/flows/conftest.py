@@ -1,0 +1,36 @@
+"""One Prefect server and one project for all flow tests: starting either costs many seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hedonic.settings import Settings
+from hedonic.supervisor import stop_all
+from tests.project import make_project
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server, in a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def project(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A project of the module's own, in whose folder the flows run."""
+    settings = make_project(tmp_path_factory.mktemp("project") / "town")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEDONIC_ROOT", str(settings.root))
+        patch.setenv("HEDONIC_HOME", str(settings.home))
+        for name, value in settings.environment().items():
+            if not name.startswith("PREFECT"):
+                patch.setenv(name, value)
+        patch.setenv("PREFECT_LOCAL_STORAGE_PATH", str(settings.home / "results"))
+        settings.home.mkdir(parents=True)
+        yield settings
+    stop_all(settings)

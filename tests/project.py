@@ -1,0 +1,67 @@
+"""A project folder of a test's own: our code, a small contract, and a home below a temporary folder."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hedonic.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = (
+    "src", "flows", "tasks", "bentos", "prefect.yaml", "prefect.toml", "bentofile.yaml", "pyproject.toml",
+    "requirements.txt", "requirements-serve.txt",
+)  # fmt: skip
+
+
+def free_port() -> int:
+    """Return a port on loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_project(
+    folder: Path, name: str = "small_county", port: int | None = None, **changes: Any
+) -> Settings:
+    """Return the settings of a project in ``folder`` with one contract, on a sixth of King County."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shared in SHARED:
+        (folder / shared).symlink_to(ROOT / shared)
+    (folder / "data").mkdir()
+    (folder / "expectations").mkdir()
+    sales = pd.read_parquet(ROOT / "data" / "king_county.parquet").iloc[::6]
+    sales.to_parquet(folder / "data" / f"{name}.parquet", index=False)
+    write_contract(folder, name, serve={"port": port or free_port()}, **changes)
+    return Settings(root=folder, home=folder / ".hedonic")
+
+
+def write_contract(folder: Path, name: str = "small_county", **changes: Any) -> None:
+    """Write King County's contract under another name, made quick, with some of its keys replaced."""
+    contract = yaml.safe_load((ROOT / "expectations" / "king_county.yaml").read_text())
+    contract |= {
+        "name": name,
+        "title": "A sixth of King County",
+        "source": {"uri": f"data/{name}.parquet"},
+        "quarantine_fraction": 0.002,
+        "expectations": [],
+        "serve": {"port": free_port()},
+    }
+    contract["search"] |= {"trials": 3, "folds": 2}
+    contract["search"]["families"] = {
+        "ridge": {"alpha": {"low": 0.1, "high": 100, "log": True}},
+        "boosting": {
+            "n_estimators": 60,
+            "num_leaves": 15,
+            "learning_rate": {"low": 0.08, "high": 0.15, "log": True},
+        },
+    }
+    contract["refit"] |= {"agreement_mdape_pct": 15.0}
+    contract["gate"]["limits"] = [{"metric": "mdape_pct", "maximum": 25}]
+    for key, value in changes.items():
+        contract[key] = {**contract[key], **value} if isinstance(value, dict) else value
+    (folder / "expectations" / f"{name}.yaml").write_text(yaml.safe_dump(contract, sort_keys=False))

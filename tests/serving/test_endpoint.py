@@ -1,0 +1,155 @@
+"""The supervised endpoint: it outlives the command, follows the pointer, and comes back."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from hedonic.endpoint import endpoint_state, start_endpoint, stop_endpoint
+from hedonic.errors import HedonicError, ReleaseRefused, UserError
+from hedonic.model.manifest import Golden
+from hedonic.promotion.bento import build_bento, served_sources
+from hedonic.promotion.release import write_release
+from hedonic.settings import Settings
+from hedonic.supervisor import Process, Supervisor, stop_all
+from tests.serving.conftest import ROOT, Served, crown, free_port
+from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    home = tmp_path / ".hedonic"
+    home.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    settings = Settings(root=ROOT, home=home)
+    yield settings
+    stop_all(settings)
+
+
+def wait_for(condition, limit_s=60):
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail("it did not happen")
+
+
+def test_an_endpoint_serves_its_champion_until_it_is_stopped(settings):
+    port, release = free_port(), tiny_release(settings.home / "releases")
+    crown(settings.home, release)
+    endpoint = start_endpoint(settings, "tiny_town", port)
+    assert (endpoint.release, endpoint.bento) == (release.name, None)
+    assert endpoint_state(settings, "tiny_town", port) == endpoint
+
+    again = start_endpoint(settings, "tiny_town", port)
+    assert again.pid == endpoint.pid  # what serves the champion already is left alone
+    metrics = Served(port, release, settings.logs).ask("GET", "/metrics").body.decode()
+    assert 'bentoml_service_request_total{endpoint="/predict"' in metrics  # and so are its counters
+
+    os.kill(endpoint.pid, signal.SIGKILL)  # a dead worker is replaced
+    state = wait_for(lambda: endpoint_state(settings, "tiny_town", port))
+    assert (state.release, state.pid != endpoint.pid) == (release.name, True)
+
+    better = tiny_release(
+        settings.home / "releases", tiny_model(seed=5)
+    )  # a new champion replaces the old one
+    crown(settings.home, better)
+    swapped = start_endpoint(settings, "tiny_town", port)
+    assert swapped.release == better.name
+    answer = Served(port, better, settings.logs).predict(ROW)
+    assert answer.json["model"]["release"] == better.name
+
+    assert stop_all(settings) == ["endpoint-tiny_town"]
+    assert endpoint_state(settings, "tiny_town", port) is None
+    assert not psutil.pid_exists(swapped.pid)
+    assert stop_all(settings) == []
+
+
+def test_an_endpoint_serves_the_bento_that_its_pointer_names(settings, tmp_path):
+    project = tmp_path / "project"
+    for path in served_sources(ROOT):
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, project / path)
+    (project / "requirements-serve.txt").write_text("bentoml==1.4.39\n")
+    port, release = free_port(), tiny_release(settings.home / "releases")
+    bento = build_bento(project, release, settings.bentos, promoted=True)
+    crown(settings.home, release, bento.tag)
+    endpoint = start_endpoint(settings, "tiny_town", port)
+    assert (endpoint.release, endpoint.bento) == (release.name, bento.tag)
+    info = Served(port, release, settings.logs).ask("GET", "/model/info").json
+    assert (info["origin"], info["bento"]) == ("baked", bento.tag)
+
+    os.kill(Supervisor(settings).pid(), signal.SIGKILL)  # what it leaves behind does not keep the port
+    wait_for(lambda: Supervisor(settings).pid() is None)
+    back = start_endpoint(settings, "tiny_town", port)
+    assert back.pid != endpoint.pid
+    assert not psutil.pid_exists(endpoint.pid)
+
+    stop_endpoint(settings, "tiny_town")
+    assert endpoint_state(settings, "tiny_town", port) is None
+
+
+def test_without_a_champion_nothing_is_started(settings):
+    with pytest.raises(UserError, match="no champion to serve yet"):
+        start_endpoint(settings, "tiny_town", free_port())
+    assert Supervisor(settings).pid() is None
+
+
+def test_a_damaged_release_is_not_started(settings):
+    release = tiny_release(settings.home / "releases")
+    crown(settings.home, release)
+    (release / "golden.json").write_text("{}")
+    with pytest.raises(ReleaseRefused, match=r"golden.json: changed"):
+        start_endpoint(settings, "tiny_town", free_port())
+    assert Supervisor(settings).pid() is None
+
+
+def test_a_bento_that_is_gone_is_not_quietly_replaced_by_something_else(settings):
+    crown(settings.home, tiny_release(settings.home / "releases"), "hedonic-tiny_town:0123456789abcdef")
+    with pytest.raises(ReleaseRefused, match="bento hedonic-tiny_town:0123456789abcdef: not in"):
+        start_endpoint(settings, "tiny_town", free_port())
+
+
+def test_a_port_in_use_is_named_with_what_to_do(settings):
+    crown(settings.home, tiny_release(settings.home / "releases"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} on 127.0.0.1: in use by .* Stop it, or"):
+            start_endpoint(settings, "tiny_town", port)
+
+
+def test_a_process_that_ends_while_starting_is_told_with_the_end_of_its_log(settings):
+    content = tiny_content()
+    answers = tuple({**answer, "estimate": 1.0} for answer in content.golden.answers)
+    golden = Golden(instances=content.golden.instances, answers=answers)
+    crown(settings.home, write_release(settings.home / "releases", replace(content, golden=golden)))
+    with pytest.raises(HedonicError, match="(?s)ended while starting.*3 golden answers differ"):
+        start_endpoint(settings, "tiny_town", free_port())
+    assert Supervisor(settings).names() == []
+
+
+def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_loopback(settings):
+    supervisor = Supervisor(settings)
+    ports = [free_port(), free_port()]
+    for n, port in enumerate(ports):
+        supervisor.keep(Process(name=f"sleeper-{n}", arguments=("/bin/sleep", "1000"), port=port))
+    assert supervisor.names() == ["sleeper-0", "sleeper-1"]
+    pids = [supervisor.process_pid(name) for name in supervisor.names()]
+    assert all(psutil.pid_exists(pid) for pid in pids)
+    daemon = psutil.Process(supervisor.pid())
+    addresses = {connection.laddr.ip for connection in daemon.net_connections("inet")}
+    assert addresses == {"127.0.0.1"}
+    supervisor.drop("sleeper-0")
+    assert supervisor.names() == ["sleeper-1"]
+    assert supervisor.process_pid("sleeper-1") == pids[1]
+    assert not psutil.pid_exists(pids[0])
