@@ -369,6 +369,11 @@ def _reference_problems(contract: Contract) -> list[str]:
     if features.place:
         derived.append(("features.place", (features.place.latitude, features.place.longitude)))
     problems = [
+        f"features.columns {column.name}: a {column.type} column cannot be a feature of a model; leave it out"
+        for column in contract.inputs
+        if column.type == "text" and column.name in (features.columns or ())
+    ]
+    problems += [
         f"{where}: {name!r} is not a feature column"
         for where, names in derived
         for name in names

@@ -245,3 +245,12 @@ def test_reading_a_contract_imports_neither_pandas_nor_great_expectations() -> N
 def test_a_contract_is_one_type() -> None:
     assert Contract.model_config["frozen"]
     assert Contract.model_config["extra"] == "forbid"
+
+
+def test_a_text_column_cannot_be_a_feature_of_the_model(tmp_path: Path) -> None:
+    with_note = SMALL.replace("search:", "features: {columns: [note]}\nsearch:").replace(
+        "  - {name: age,", "  - {name: note, type: text, description: x}\n  - {name: age,"
+    )
+    assert with_note != SMALL
+    with pytest.raises(ContractError, match=r"features\.columns note: a text column cannot be a feature"):
+        load_contract(written(tmp_path, with_note))
