@@ -14,7 +14,7 @@ from tasks.decide import decide_promotion
 from tasks.evaluate import evaluate_candidate
 from tasks.ingest import ingest, read_contract
 from tasks.outcome import TrainResult, ask, conclude
-from tasks.promote import Ending, begin, find_champion, record_verdict, register, roll_out
+from tasks.promote import Ending, abandon_run, begin, find_champion, record_verdict, register, roll_out
 from tasks.recognise import find_verdict, name_undertaking
 from tasks.release import build, make_release
 from tasks.train import train_candidate
@@ -22,7 +22,7 @@ from tasks.tune import tune
 from tasks.validate import validate_snapshot
 
 
-@flow(name="train", flow_run_name="{dataset}: {reason}")
+@flow(name="train", flow_run_name="{dataset}: {reason}", on_failure=[abandon_run], on_crashed=[abandon_run])
 def train(
     dataset: Annotated[str, Field(description="A contract in expectations/, without .yaml")] = "king_county",
     trials: Annotated[
@@ -48,7 +48,7 @@ def train(
 
     run_id = begin(contract, snapshot, reason)
     champion = find_champion(contract)
-    validated = renewed(validate_snapshot, "validate", from_step)(contract, snapshot)
+    validated = renewed(validate_snapshot, "validate", from_step)(contract, snapshot, run_id)
     tuning = renewed(tune, "tune", from_step)(contract, validated, budget, seed, run_id)
     candidate = renewed(train_candidate, "train", from_step)(contract, validated, tuning, run_id)
     evaluation = renewed(evaluate_candidate, "evaluate", from_step)(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from prefect import get_run_logger, task
+from prefect import Flow, State, get_run_logger, task
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
 from hedonic.data.contract import Contract, Frozen
 from hedonic.data.snapshot import Snapshot, SnapshotStore
 from hedonic.endpoint import Endpoint
-from hedonic.flow_record import FlowRecord
+from hedonic.flow_record import FlowRecord, abandon
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.study import Tuning
 from hedonic.promotion.evaluation import Evaluation
@@ -33,6 +34,11 @@ class Ending(Frozen):
     release: str | None
     bento: str | None
     reason: str
+
+
+def abandon_run(flow: Flow[..., object], run: FlowRun, state: State) -> None:
+    """End the MLflow run of a flow run that failed or crashed."""
+    abandon(load_settings(), str(run.parameters["dataset"]), str(run.id))
 
 
 @task(name="begin")

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from hedonic.data.contract import Contract
 from hedonic.data.training_data import open_training_data
 from hedonic.data.validated import ValidatedSnapshot
+from hedonic.flow_record import FlowRecord
 from hedonic.lineage import commit
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.study import Tuning
@@ -86,6 +87,7 @@ def build(
     )
     write_record(folder, record)
     bento = build_bento(settings.root, folder, settings.bentos, promoted=verdict.promoted)
+    FlowRecord(settings, contract, run_id).released(release, bento.tag, version)
     create_markdown_artifact(
         key=f"release-{contract.name.replace('_', '-')}",
         markdown=f"Release `{release}`, bento `{bento.tag}`, model version {version}, study "

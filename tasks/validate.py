@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from hedonic.data.contract import Contract
 from hedonic.data.snapshot import Snapshot, SnapshotStore
 from hedonic.data.validated import ValidatedSnapshot, read_report
+from hedonic.flow_record import FlowRecord
 from hedonic.settings import load_settings
 from tasks.caching import by_content
 
@@ -17,7 +18,7 @@ from tasks.caching import by_content
 @task(
     name="validate", persist_result=True, cache_key_fn=by_content("tasks/validate.py", "contract", "snapshot")
 )
-def validate_snapshot(contract: Contract, snapshot: Snapshot) -> ValidatedSnapshot:
+def validate_snapshot(contract: Contract, snapshot: Snapshot, run_id: str) -> ValidatedSnapshot:
     """Return the validated snapshot; a critical failure stops the run here."""
     from hedonic.data.validation import validate
 
@@ -33,6 +34,8 @@ def validate_snapshot(contract: Contract, snapshot: Snapshot) -> ValidatedSnapsh
         run_name=f"{contract.name} {now:%Y-%m-%d %H.%M.%S} {snapshot.digest[:12]}",
     )
     report = read_report(settings.validations, validated.report_sha256)
+    file = settings.validations / f"{validated.report_sha256}.json"
+    FlowRecord(settings, contract, run_id).validated(report, file)
     create_table_artifact(
         key=f"validation-{contract.name.replace('_', '-')}",
         table=[

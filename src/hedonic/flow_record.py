@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from hedonic.data.contract import Contract
 from hedonic.data.snapshot import Snapshot
 from hedonic.data.table import Columns
+from hedonic.data.validated import ValidationReport
 from hedonic.model import plots as model_plots
 from hedonic.model.plots import write_png
 from hedonic.promotion import plots as holdout_plots
@@ -66,6 +68,17 @@ class FlowRecord:
             n_rows=snapshot.n_rows,
             source_uri=snapshot.source_uri,
             contract=self.contract,
+        )
+
+    def validated(self, report: ValidationReport, file: Path) -> None:
+        """Put the validation below the run: how many checks did what, and the whole report."""
+        outcomes = Counter(check.action for check in report.checks)
+        self.tracking.log_step(
+            self.run_id,
+            "validate",
+            metrics={f"checks_{action}": n for action, n in outcomes.items()}
+            | {"rows_quarantined": len(report.quarantined)},
+            artifacts=[file],
         )
 
     def tuned(self, tuning: Tuning) -> None:
@@ -130,9 +143,21 @@ class FlowRecord:
         )
         tracking.log(self.run_id, tags=tags)
 
+    def released(self, release: str, bento: str, version: int) -> None:
+        """Put what was released below the run."""
+        facts = {"release": release, "bento": bento, "model_version": version}
+        self.tracking.log_step(self.run_id, "release", params=facts)
+
     def finish(self, status: Status) -> None:
         """End the run."""
         self.tracking.finish(self.run_id, status)
+
+
+def abandon(settings: Settings, dataset: str, flow_run: str) -> None:
+    """End the MLflow run of a flow run that failed, if it had begun one."""
+    tracking = Tracking(settings, dataset)
+    for run_id in tracking.find_flow_runs(flow_run):
+        tracking.finish(run_id, "FAILED")
 
 
 def _trial_record(trial: Trial, study: str) -> TrialRecord:

@@ -77,10 +77,14 @@ class Tracking:
         """
         flow_run = tags.get(TAG_FLOW_RUN)
         if flow_run:
-            for run in self._find(TAG_FLOW_RUN, flow_run, TAG_STEP, "flow"):
-                self._client.update_run(run.info.run_id, status="RUNNING")
-                return str(run.info.run_id)
+            for run_id in self.find_flow_runs(flow_run):
+                self._client.update_run(run_id, status="RUNNING")
+                return run_id
         return self._create(name, {**tags, TAG_STEP: "flow"})
+
+    def find_flow_runs(self, flow_run: str) -> list[str]:
+        """Return the id of the run that a Prefect flow run began; none before it did."""
+        return [str(run.info.run_id) for run in self._find(TAG_FLOW_RUN, flow_run, TAG_STEP, "flow")]
 
     def start_step(self, parent_run_id: str, step: str, tags: Mapping[str, str] | None = None) -> str:
         """Return the id of a step's run below the flow's; what an earlier try left is deleted."""

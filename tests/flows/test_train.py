@@ -83,13 +83,24 @@ def test_mlflow_holds_a_run_a_step_and_a_trial(promoted: Any, project: Settings)
     experiment = client.get_experiment_by_name(f"hedonic-{DATASET}")
     runs = client.search_runs([experiment.experiment_id])
     names = {run.info.run_name for run in runs}
-    assert {"ingest", "tune", "train", "evaluate", "decide", "trial-0", "trial-1", "trial-2"} <= names
+    assert {"ingest", "validate", "tune", "train", "evaluate", "decide", "release"} <= names
+    assert {"trial-0", "trial-1", "trial-2"} <= names
     flow_run = next(run for run in runs if run.data.tags.get("hedonic.step") == "flow")
     assert flow_run.data.tags["hedonic.verdict"] == "promoted"
     assert flow_run.inputs.dataset_inputs[0].dataset.name == DATASET
     step = next(run for run in runs if run.info.run_name == "evaluate")
     plots = {artifact.path for artifact in client.list_artifacts(step.info.run_id)}
     assert {"predicted_against_actual.png", "residuals_on_map.png"} <= plots
+
+
+def flow_runs(project: Settings) -> list[Any]:
+    """Return the MLflow runs of whole flow runs, the latest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(project.tracking_uri)
+    experiment = client.get_experiment_by_name(f"hedonic-{DATASET}")
+    found = client.search_runs([experiment.experiment_id], "tags.`hedonic.step` = 'flow'")
+    return list(found)
 
 
 def test_great_expectations_opens_what_the_flow_left(promoted: Any, project: Settings) -> None:
@@ -156,6 +167,8 @@ def test_sales_at_negative_prices_stop_the_run_by_name(promoted: Any, project: S
     finally:
         source.write_bytes(sound)
     assert caught.value.exit_code == 2
+    latest = flow_runs(project)[0]
+    assert (latest.data.tags["hedonic.reason"], latest.info.status) == ("bad prices", "FAILED")
     champion = History(project.history).champion(DATASET)
     assert champion is not None
     assert champion.release == promoted.release
