@@ -19,11 +19,12 @@ _STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;margin:1rem 2rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0}
 td,th{border:1px solid #ddd;padding:.25rem .5rem;text-align:left}
-.modal,.navbar-toggler,#ge-cta-footer,.sticky-top button{display:none}
+.modal,.navbar-toggler,#ge-cta-footer,footer,.sticky-top button,.sticky>.card:first-child{display:none}
 .alert,.badge{padding:.1rem .4rem}.text-success{color:#197a3b}.text-danger{color:#b3261e}
 ul{list-style:none;padding-left:1rem}
 @media(prefers-color-scheme:dark){body{background:#191919;color:#ddd}td,th{border-color:#444}a{color:#8ab4f8}}
 </style>"""
+_BODY = re.compile(r"<body[^>]*>")
 _TITLE = re.compile(r"<title>[^<]*</title>")
 _OUTCOME = re.compile(r"<title>(.*?): (passed|refused)</title>")
 
@@ -32,7 +33,9 @@ def make_local(page: Path, title: str) -> None:
     """Rewrite a page so that opening it asks no other host for anything; ``title`` names it."""
     text = _OUTSIDE.sub("", page.read_text(encoding="utf-8"))
     text = _TITLE.sub("", text).replace("<head>", f"<head><title>{html.escape(title)}</title>{_STYLE}", 1)
-    _replace(page, text)
+    # Great Expectations says Failed when any expectation fails, warnings included: ours is the outcome.
+    heading = f"<h1>{html.escape(title)}</h1>"
+    _replace(page, _BODY.sub(lambda body: body.group() + heading, text, count=1))
 
 
 def write_index(folder: Path) -> None:
