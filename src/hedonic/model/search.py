@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,11 @@ from joblib import Parallel, delayed
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from hedonic.data.contract import Choice, Contract, Family, Parameter, Range, Search
+from hedonic.data.contract import Choice, Contract, Family, Range, Search
 from hedonic.model.budget import Budget
 from hedonic.model.families import make_estimator
 from hedonic.model.metrics import loss
+from hedonic.model.search_space import default_parameters, searched_families, suggest
 from hedonic.model.study import Study, Trial
 
 BATCH = 4
@@ -140,8 +140,10 @@ def _create(search: Search, budget: Budget, seed: int, links: Mapping[str, str])
     for key, value in links.items():
         study.set_user_attr(key, value)
     # Every family is tried once with its defaults before the sampler chooses.
-    for family in _searched(search)[: budget.trials]:
-        study.enqueue_trial({"family": family, **_defaults(family, search)}, user_attrs={"default": True})
+    for family in searched_families(search)[: budget.trials]:
+        study.enqueue_trial(
+            {"family": family, **default_parameters(family, search)}, user_attrs={"default": True}
+        )
     return study
 
 
@@ -154,24 +156,6 @@ def _shown(study: optuna.Study, storage: JournalStorage | None, name: str) -> op
     for key, value in study.user_attrs.items():
         shown.set_user_attr(key, value)
     return shown
-
-
-def _searched(search: Search) -> list[Family]:
-    learning: list[Family] = [family for family in search.families if family != "median"]
-    return learning or list(search.families)
-
-
-def _defaults(family: Family, search: Search) -> dict[str, Any]:
-    """Return the middle of each range (geometric on a log scale) and the first of each choice."""
-    defaults: dict[str, Any] = {}
-    for key, space in search.families[family].items():
-        match space:
-            case Range(low=low, high=high, log=log):
-                middle = math.sqrt(low * high) if log else (low + high) / 2
-                defaults[f"{family}.{key}"] = round(middle) if space.integer else middle
-            case Choice(choices=choices):
-                defaults[f"{family}.{key}"] = choices[0]
-    return defaults
 
 
 def make_pruner(search: Search) -> optuna.pruners.BasePruner:
@@ -187,25 +171,6 @@ def make_pruner(search: Search) -> optuna.pruners.BasePruner:
             return optuna.pruners.HyperbandPruner(max_resource=search.folds, reduction_factor=2)
         case "wilcoxon":
             return optuna.pruners.WilcoxonPruner(p_threshold=0.1)
-
-
-def _suggest(trial: optuna.Trial, search: Search) -> tuple[Family, dict[str, Any]]:
-    families = _searched(search)
-    family = cast(Family, trial.suggest_categorical("family", families))
-    space = search.families[family]
-    return family, {key: _suggest_one(trial, f"{family}.{key}", value) for key, value in space.items()}
-
-
-def _suggest_one(trial: optuna.Trial, name: str, space: Parameter) -> Any:
-    match space:
-        case Range(integer=True):
-            return trial.suggest_int(name, round(space.low), round(space.high), log=space.log)
-        case Range():
-            return trial.suggest_float(name, space.low, space.high, log=space.log)
-        case Choice():
-            return trial.suggest_categorical(name, list(space.choices))
-        case _:
-            return space
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +199,7 @@ class _Scorer:
         self, study: optuna.Study, asked: list[optuna.Trial], search: Search, links: Mapping[str, str]
     ) -> None:
         """Score the batch fold by fold and tell the study, in number order."""
-        recipes = [_suggest(trial, search) for trial in asked]
+        recipes = [suggest(trial, search) for trial in asked]
         losses: list[list[float]] = [[] for _ in asked]
         seconds = [0.0 for _ in asked]
         alive = list(range(len(asked)))

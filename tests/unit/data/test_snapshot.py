@@ -112,7 +112,7 @@ def test_column_order_further_columns_and_text_encodings_do_not_count(tmp_path: 
 def test_blocks_of_65536_rows_are_addressed_alike_however_they_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK_ROWS", 8)
+    monkeypatch.setattr("hedonic.data.canonical.BLOCK_ROWS", 8)
     path = tmp_path / "homes.parquet"
     digests = set()
     for row_group in (3, 8, 50):
@@ -294,7 +294,7 @@ def test_a_value_of_another_type_is_named_with_its_row(
 def test_the_row_of_a_mistyped_value_counts_from_the_first_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK_ROWS", 8)
+    monkeypatch.setattr("hedonic.data.source.BATCH_ROWS", 8)
     changed(tmp_path, price=["1"] * 30 + ["one"] + ["1"] * 19)
     assert_refused(tmp_path, "row 30 has 'one'")
 
