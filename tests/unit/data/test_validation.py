@@ -21,6 +21,9 @@ from hedonic.data.validated import (
 from hedonic.data.validation import check_frame, open_project, validate
 from hedonic.errors import ContractError, HedonicError, UserError, ValidationRefused
 
+# A real store of the vendor's: make test, not make check.
+pytestmark = pytest.mark.slow
+
 AS_OF = date(2026, 11, 20)
 N_ROWS = 200
 

@@ -18,6 +18,9 @@ from hedonic.promotion import registry
 from hedonic.promotion.evaluation import evaluate
 from hedonic.settings import Settings
 
+# A real store of the vendor's: make test, not make check.
+pytestmark = pytest.mark.slow
+
 NAME = "hedonic-village"
 FIGURES = {"log_rmse": 0.17, "mdape_pct": 8.4}
 PICKLES = {".pkl", ".pickle", ".cloudpickle", ".joblib", ".skops"}
