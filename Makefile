@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench lock down clean prerequisites
+.PHONY: run test check bench drills lock down clean prerequisites
 .DEFAULT_GOAL := run
 
 run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays until `make down`.
@@ -26,6 +26,12 @@ check: $(READY)  ## Lint, format, types, import rules, quick unit tests.
 
 bench: $(READY)  ## The figures of the README.
 	@$(BIN)/python -m benchmarks.baseline
+	@$(BIN)/hedonic run king_county >/dev/null
+	@$(BIN)/python -m benchmarks.serving
+
+drills: $(READY)  ## The fault and load drills at the counts that the issues name; 1,000 slow callers, 20 kills.
+	@HEDONIC_DRILLS=1000 $(BIN)/python -m pytest tests/serving/test_guarded_endpoint.py -v
+	@HEDONIC_DRILLS=20 $(BIN)/python -m pytest tests/faults -v
 
 lock: $(READY)  ## Resolve both lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

@@ -42,7 +42,9 @@ def ask(settings: Settings, contract: Contract, rows: Sequence[Any]) -> dict[str
     connection = http.client.HTTPConnection(settings.host, port, timeout=_TIMEOUT_S)
     try:
         body = json.dumps({"instances": list(rows)}, allow_nan=False)
-        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        connection.request(
+            "POST", "/predict", body, {"content-type": "application/json", **settings.authorization}
+        )
         reply = connection.getresponse()
         status, raw = reply.status, reply.read()
     except ConnectionRefusedError as err:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def start_endpoint(settings: Settings, dataset: str, port: int, limit_s: float =
     url = f"http://{settings.host}:{port}"
     supervisor.keep(_process(settings, dataset, port, source.release, source.bento))
     try:
-        pid = _wait(supervisor, name, url, source.release, limit_s)
-        verify_served(url, source.folder)
+        pid = _wait(supervisor, name, url, source.release, limit_s, settings.authorization)
+        verify_served(url, source.folder, headers=settings.authorization)
     except HedonicError:
         supervisor.drop(name)
         raise
@@ -77,7 +78,7 @@ def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | No
     """Return what answers for a data set now; None when nothing of ours does."""
     pid = Supervisor(settings).process_pid(process_name(dataset))
     url = f"http://{settings.host}:{port}"
-    info = _info(url, timeout_s=2.0)
+    info = _info(url, settings.authorization, timeout_s=2.0)
     if pid is None or info is None or info["dataset"] != dataset:
         return None
     return Endpoint(dataset, url, pid, info["model"]["release"], info["bento"])
@@ -123,7 +124,9 @@ def _bento_folder(settings: Settings, tag: str) -> Path:
     return folder
 
 
-def _wait(supervisor: Supervisor, name: str, url: str, release: str, limit_s: float) -> int:
+def _wait(
+    supervisor: Supervisor, name: str, url: str, release: str, limit_s: float, headers: Mapping[str, str]
+) -> int:
     """Return the pid once the process is ready with that release."""
     deadline, first = time.monotonic() + limit_s, None
     while time.monotonic() < deadline:
@@ -131,20 +134,21 @@ def _wait(supervisor: Supervisor, name: str, url: str, release: str, limit_s: fl
         first = first or pid
         if pid != first or supervisor.pid() is None:
             raise HedonicError(f"{name}: ended while starting. {_tail(supervisor.log(name))}")
-        info = _info(url, timeout_s=1.0)
+        info = _info(url, headers, timeout_s=1.0)
         if pid is not None and info is not None and info["model"]["release"] == release:
             return pid
         time.sleep(_POLL_S)
     raise HedonicError(f"{name}: not ready on {url} after {limit_s:.0f} s. {_tail(supervisor.log(name))}")
 
 
-def _info(url: str, timeout_s: float) -> dict[str, Any] | None:
+def _info(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, Any] | None:
     """Return what ``/model/info`` says once ``/readyz`` says yes; None before."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/readyz", timeout=timeout_s):
             pass
-        with opener.open(f"{url}/model/info", timeout=timeout_s) as answer:
+        asked = urllib.request.Request(f"{url}/model/info", headers=dict(headers))  # noqa: S310 (our endpoint)
+        with opener.open(asked, timeout=timeout_s) as answer:
             content = json.load(answer)
     except (OSError, ValueError):
         return None

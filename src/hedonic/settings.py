@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,8 +57,15 @@ class Settings(BaseSettings):
     dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
     workers: int = Field(default=2, ge=1)
+    api_token: str | None = None
     history_url: str | None = None
     store_url: str | None = None
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """Return the header with which we ask our own endpoints: the first of the tokens, if any."""
+        token = (self.api_token or "").split(",")[0].strip()
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     @property
     def expectations(self) -> Path:
@@ -189,3 +197,22 @@ def load_settings(start: Path | None = None) -> Settings:
     if not home.is_absolute():
         home = root / home
     return Settings(root=root, home=home)
+
+
+class LogSettings(BaseSettings):
+    """Where answers are logged: the served process reads this without a project around it."""
+
+    model_config = SettingsConfigDict(env_prefix="HEDONIC_", frozen=True, extra="ignore")
+
+    home: Path | None = None
+    prediction_log_url: str | None = None
+    prediction_log_mode: Literal["fast", "durable", "off"] = "fast"
+
+    @property
+    def url(self) -> str | None:
+        """Return the store of answers; None when there is none to be kept, or nowhere to keep it."""
+        if self.prediction_log_mode == "off":
+            return None
+        if self.prediction_log_url is not None or self.home is None:
+            return self.prediction_log_url
+        return str(self.home / "prediction_log.db")

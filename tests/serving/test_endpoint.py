@@ -153,3 +153,15 @@ def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_
     assert supervisor.names() == ["sleeper-1"]
     assert supervisor.process_pid("sleeper-1") == pids[1]
     assert not psutil.pid_exists(pids[0])
+
+
+def test_an_endpoint_behind_a_token_is_verified_and_told_with_it(settings, monkeypatch):
+    monkeypatch.setenv("HEDONIC_API_TOKEN", "first,second")
+    guarded = Settings(root=settings.root, home=settings.home)
+    release = tiny_release(settings.home / "releases")
+    crown(settings.home, release)
+    port = free_port()
+    endpoint = start_endpoint(guarded, "tiny_town", port)
+    assert endpoint.release == release.name
+    assert endpoint_state(guarded, "tiny_town", port) == endpoint
+    assert Served(port, release, settings.home / "log").predict(ROW).status == 401

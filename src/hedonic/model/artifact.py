@@ -66,24 +66,28 @@ class PortableModel:
         Raises:
             HedonicError: an estimate would not be a finite number.
         """
-        matrix = self.features.apply(self._dated(columns))
-        point, width = self.point.predict(matrix) + self.level, self.width.predict(matrix)
-        bounds = [self.conformal.bounds(point, width, level=level) for level in (80, 90)]
-        to_unit = np.exp if self.contract.target.scale == "log" else np.positive
+        matrix = self.features.apply(self.dated(columns))
         with np.errstate(over="ignore"):
-            estimates = Estimates(to_unit(point), *(to_unit(np.column_stack(pair)) for pair in bounds))
-        for values in (estimates.estimate, estimates.interval_80, estimates.interval_90):
-            if not np.isfinite(values).all():
-                row = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise HedonicError(f"{self.contract.name}: the estimate of row {row} is not a finite number")
-        return estimates
+            point, width = self.point.predict(matrix) + self.level, self.width.predict(matrix)
+            values = self.conformal.around(point, width)
+            if self.contract.target.scale == "log":
+                np.exp(values, out=values)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise HedonicError(f"{self.contract.name}: the estimate of row {row} is not a finite number")
+        return Estimates(values[:, 0], values[:, 1:3], values[:, 3:5])
 
-    def _dated(self, columns: Columns) -> Columns:
+    def dated(self, columns: Columns) -> Columns:
+        """Return the columns with the last day of training for a valuation date that is missing."""
         name, default = self.contract.time_column, self.valuation_date_default
         if name is None or default is None:
             return columns
-        days = columns.get(name, np.full(n_rows(columns), np.nan))
-        return {**columns, name: np.where(np.isnan(days), default, days)}
+        days = columns.get(name)
+        if days is None:
+            return {**columns, name: np.full(n_rows(columns), default)}
+        missing = np.isnan(days)
+        return {**columns, name: np.where(missing, default, days)} if missing.any() else columns
 
     @property
     def n_trees(self) -> int:

@@ -1,17 +1,16 @@
-"""Comparable sales: what the nearest earlier sales tell about a row (numpy, and SciPy's k-d tree)."""
+"""Comparable sales: what the nearest earlier sales tell about a row (numpy alone)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from hedonic.data.contract import Comparables, Contract
+from hedonic.model.neighbours import Neighbours, SaleMap
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -20,21 +19,7 @@ Positions = npt.NDArray[np.int64]
 RECENCY_DAYS = 180.0
 NEAR_RANK = 5
 FLOOR_KM = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest sales of each row, nearest first.
-
-    Attributes:
-        position: among the sales, shape (n_rows, k); 0 where ``known`` is False.
-        km: distance, shape (n_rows, k); infinite where unknown.
-        known: False where a row has fewer than k earlier sales.
-    """
-
-    position: Positions
-    km: Matrix
-    known: npt.NDArray[np.bool_]
+CACHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,82 +41,25 @@ class ComparableSales:
     price: Vector
     surface: Vector
     attributes: dict[str, Vector]
-    _trees: dict[int, cKDTree] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _layout: _Layout = field(init=False, repr=False, compare=False)
 
-    @property
-    def _counts(self) -> dict[str, int]:
-        """Return by label how many of the nearest sales it is about."""
-        return {f"of_{k}": k for k in self.contract_part.neighbours}
+    def __post_init__(self) -> None:
+        """Lay out what is looked up for every row."""
+        object.__setattr__(self, "_layout", _Layout.of(self))
 
     @property
     def n_neighbours(self) -> int:
         """Return how many sales are looked up a row."""
-        return min(max(self.contract_part.neighbours), len(self.price))
+        return self._layout.map.n_neighbours
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the features, in their order."""
+        return self._layout.names
 
     def nearest(self, places: Matrix, days: Vector | None, own: Positions | None) -> Neighbours:
-        """Return the nearest sales, each strictly earlier than the row, none the row itself.
-
-        Args:
-            places: kilometres east and north, shape (n_rows, 2).
-            days: dates of the rows; None without time.
-            own: positions of the rows among the sales, where they are among them.
-        """
-        shape = (len(places), self.n_neighbours)
-        near = Neighbours(
-            position=np.zeros(shape, dtype=np.int64),
-            km=np.full(shape, np.inf),
-            known=np.zeros(shape, dtype=bool),
-        )
-        n_earlier = np.full(len(places), len(self.price))
-        if days is not None and self.days is not None:
-            n_earlier = np.searchsorted(self.days, days, side="left")
-        searched = np.isfinite(places).all(axis=1) & (n_earlier > 0)
-        # The shortest tree that holds a row's earlier sales: at least half of what it holds are earlier.
-        lengths = self._lengths()
-        level = np.searchsorted(lengths, n_earlier, side="left")
-        for n in sorted(set(level[searched].tolist())):
-            rows = np.flatnonzero(searched & (level == n))
-            self._search(int(lengths[n]), near, rows, places, n_earlier, own)
-        return near
-
-    def _lengths(self) -> Positions:
-        """Return the lengths of the trees, ascending: all sales, the first half of them, and so on."""
-        halvings = range(len(self.price).bit_length())
-        return np.array([len(self.price) >> n for n in reversed(halvings)], dtype=np.int64)
-
-    def _tree(self, length: int) -> cKDTree:
-        """Return the tree of the first sales; it is made once."""
-        if length not in self._trees:
-            self._trees[length] = cKDTree(self.places[:length])
-        return self._trees[length]
-
-    def _search(
-        self,
-        length: int,
-        near: Neighbours,
-        rows: Positions,
-        places: Matrix,
-        n_earlier: Positions,
-        own: Positions | None,
-    ) -> None:
-        """Fill in the neighbours of some rows, asking the tree for more until each has enough."""
-        k, tree = self.n_neighbours, self._tree(length)
-        reach = k + (own is not None)
-        while len(rows):
-            reach = min(reach, length)
-            found_km, found = tree.query(places[rows], reach)
-            found_km, found = found_km.reshape(-1, reach), found.reshape(-1, reach)
-            allowed = found < n_earlier[rows, None]
-            if own is not None:
-                allowed &= found != own[rows, None]
-            complete = (allowed.sum(axis=1) >= k) | (reach == length)
-            rank = np.cumsum(allowed, axis=1) - 1
-            row, column = np.nonzero(allowed & (rank < k) & complete[:, None])
-            at = (rows[row], rank[row, column])
-            near.position[at] = found[row, column]
-            near.km[at] = found_km[row, column]
-            near.known[at] = True
-            rows, reach = rows[~complete], reach * 2
+        """Return the nearest sales; see ``SaleMap.nearest``."""
+        return self._layout.map.nearest(places, days, own)
 
     def describe(
         self,
@@ -141,55 +69,74 @@ class ComparableSales:
         surface: Vector,
         own: Positions | None,
     ) -> dict[str, Vector]:
-        """Return the comparables' features by name, each of shape (n_rows,); NaN without a comparable.
-
-        Levels are on the model's scale; ``premium`` is a sale's price above its price surface.
-        """
+        """Return the comparables' features by name, each of shape (n_rows,); see ``compare``."""
         assert places is not None  # the contract refuses comparables without a place
-        part, near = self.contract_part, self.nearest(places, days, own)
-        price = self.price[near.position]
-        levels = {"price": price, "premium": price - self.surface[near.position]}
-        if part.size is not None:
-            levels["unit_price"] = price - self.attributes[f"log_{part.size}"][near.position]
-        weights, counts = self._weights(derived, days, near), self._counts
-        of_levels = weighted_mean(_layers(levels.values(), near), np.array(list(weights.values())))
-        averaged = [self.attributes[name][near.position] for name in part.averaged]
-        averages = weighted_mean(_layers(averaged, near), np.array([weights[label] for label in counts]))
-        features: dict[str, Vector] = {}
-        for n, label in enumerate(weights):
-            features |= {f"{level}_{label}": of_levels[m, n] for m, level in enumerate(levels)}
-            if label in counts:
-                features |= {f"{name}_{label}": averages[m, n] for m, name in enumerate(part.averaged)}
-                features[f"km_to_{counts[label]}"] = _known_km(near, counts[label])
-        spread = levels["premium"] - features[f"premium_of_{max(part.neighbours)}"][:, None]
-        features["premium_spread"] = np.sqrt(weighted_mean(spread**2, near.known.astype(np.float64)))
-        features["km_to_nearest"] = _known_km(near, 1)
-        features["surface_and_premium_near"] = surface + features["premium_near"]
+        similar = [derived[name] for name in self.contract_part.similar]
+        likeness = np.array(similar).reshape(-1, len(places))
+        return dict(zip(self.names, self.compare(likeness, places, days, surface, own), strict=True))
+
+    def compare(
+        self,
+        likeness: Matrix,
+        places: Matrix,
+        days: Vector | None,
+        surface: Vector,
+        own: Positions | None,
+    ) -> Matrix:
+        """Return the comparables' features, by feature: shape (n_features, n_rows).
+
+        NaN without a comparable. Levels are on the model's scale; ``premium`` is a sale's price above
+        its price surface.
+
+        Args:
+            likeness: the rows' attributes by which sales are similar, shape (n_similar, n_rows).
+            places: kilometres east and north, shape (n_rows, 2).
+            days: dates of the rows; None without time.
+            surface: the price surface's estimates of the rows.
+            own: positions of the rows among the sales, where they are among them.
+        """
+        layout, near = self._layout, self.nearest(places, days, own)
+        told = layout.told.take(near.position, axis=1)
+        known = near.known.astype(np.float64)
+        weights = self._weights(likeness, days, near, known)
+        means = weighted_mean(told[:, None], weights, gaps=layout.gaps)
+        premium, of_all = told[1], means[1, layout.widest]
+        spread = weighted_mean(np.square(premium - of_all[:, None]), known, gaps=layout.gaps)
+        km = near.km.take(layout.km_ranks, axis=1).T
+        parts = (
+            means.reshape(-1, len(places)),
+            np.where(np.isfinite(km), km, np.nan),
+            np.sqrt(spread)[None],
+            (surface + means[1, -1])[None],
+        )
+        features: Matrix = np.concatenate(parts).take(layout.order, axis=0)
         return features
 
-    def _weights(
-        self, derived: dict[str, Vector], days: Vector | None, near: Neighbours
-    ) -> dict[str, Matrix]:
-        """Return by label how much each neighbour counts, each of shape (n_rows, k); counts come first."""
-        known, nearness = near.known.astype(np.float64), _nearness(near)
-        rank = np.arange(known.shape[1])
-        weights = {label: np.where(rank < k, known, 0.0) for label, k in self._counts.items()}
-        if self.contract_part.similar:
-            weights["of_similar"] = known * self._likeness(derived, near)
-            weights["of_similar_and_near"] = weights["of_similar"] * nearness
-        weights["near"] = known * nearness
+    def _weights(self, likeness: Matrix, days: Vector | None, near: Neighbours, known: Matrix) -> Matrix:
+        """Return how much each neighbour counts by label, shape (n_labels, n_rows, k); "near" is last."""
+        layout, nearness = self._layout, _nearness(near)
+        weights = np.empty((len(layout.labels), *known.shape))
+        np.multiply(known, layout.within, out=weights[: layout.n_counts])
+        if len(layout.similar):
+            similar, similar_and_near = weights[layout.n_counts : layout.n_counts + 2]
+            np.multiply(known, self._likeness(likeness, near), out=similar)
+            np.multiply(similar, nearness, out=similar_and_near)
         if days is not None and self.days is not None:
-            age = (days[:, None] - self.days[near.position]) / RECENCY_DAYS
-            weights["near"] = known * np.exp(-(age**2)) * nearness
+            age = (days[:, None] - self.days.take(near.position)) / RECENCY_DAYS
+            known = known * np.exp(-np.square(age))
+        np.multiply(known, nearness, out=weights[-1])
         return weights
 
-    def _likeness(self, derived: dict[str, Vector], near: Neighbours) -> Matrix:
+    def _likeness(self, likeness: Matrix, near: Neighbours) -> Matrix:
         """Return how alike each sale is to its row, from 0 to 1; a missing attribute does not count."""
-        exponent = np.zeros(near.km.shape)
-        for name, bandwidth in self.contract_part.similar.items():
-            gap = (derived[name][:, None] - self.attributes[name][near.position]) / bandwidth
-            exponent += np.where(np.isnan(gap), 0.0, gap * gap)
-        return np.exp(-exponent)
+        layout = self._layout
+        gap = (likeness[:, :, None] - layout.similar.take(near.position, axis=1)) / layout.bandwidths
+        gap = np.square(np.where(np.isnan(gap), 0.0, gap))
+        exponent = gap[0]
+        for square in gap[1:]:  # one after the other: a sum over the first axis may pair them otherwise
+            exponent = exponent + square
+        alike: Matrix = np.exp(-exponent)
+        return alike
 
     def save(self, folder: Path) -> None:
         """Write ``comparables.json`` and ``comparables.npy``."""
@@ -216,6 +163,77 @@ class ComparableSales:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is the same for every row: the sales' values stacked, and the order of the features.
+
+    Attributes:
+        map: where and when the sales were.
+        names: of the features, in their order.
+        labels: of the weights: the counts, then the similar, then the near.
+        n_counts: how many of the labels are counts of neighbours.
+        widest: which of these is the greatest.
+        order: positions of the features among what is computed.
+        told: what is averaged over neighbours: levels, then averaged attributes; by value, (n, n_sales).
+        gaps: whether one of these is missing.
+        similar: attributes by which sales are similar, shape (n_similar, n_sales).
+        bandwidths: of these, shape (n_similar, 1, 1).
+        within: 1 for the neighbours within a count, shape (n_counts, 1, k).
+        km_ranks: which neighbours' distances are told.
+    """
+
+    map: SaleMap
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    n_counts: int
+    widest: int
+    order: Positions
+    told: Matrix
+    gaps: bool
+    similar: Matrix
+    bandwidths: Matrix
+    within: Matrix
+    km_ranks: Positions
+
+    @classmethod
+    def of(cls, sales: ComparableSales) -> _Layout:
+        """Return the layout of the sales."""
+        part, attributes = sales.contract_part, sales.attributes
+        k = min(max(part.neighbours), len(sales.price))
+        levels = {"price": sales.price, "premium": sales.price - sales.surface}
+        if part.size is not None:
+            levels["unit_price"] = sales.price - attributes[f"log_{part.size}"]
+        told = np.array([*levels.values(), *(attributes[name] for name in part.averaged)])
+        counts = tuple(f"of_{count}" for count in part.neighbours)
+        labels = (*counts, *(("of_similar", "of_similar_and_near") if part.similar else ()), "near")
+        n_means = len(told) * len(labels)
+        computed: dict[str, int] = {}
+        for n, label in enumerate(labels):
+            computed |= {f"{level}_{label}": m * len(labels) + n for m, level in enumerate(levels)}
+            if label in counts:
+                averaged = enumerate(part.averaged, start=len(levels))
+                computed |= {f"{name}_{label}": m * len(labels) + n for m, name in averaged}
+                computed[f"km_to_{part.neighbours[n]}"] = n_means + n
+        others = ("km_to_nearest", "premium_spread", "surface_and_premium_near")
+        last = {name: n_means + len(counts) + n for n, name in enumerate(others)}
+        computed |= {name: last[name] for name in ("premium_spread", "km_to_nearest", others[-1])}
+        similar = [attributes[name] for name in part.similar]
+        return cls(
+            map=SaleMap(sales.places, sales.days, k),
+            names=tuple(computed),
+            labels=labels,
+            n_counts=len(counts),
+            widest=part.neighbours.index(max(part.neighbours)),
+            order=np.array(list(computed.values())),
+            told=told,
+            gaps=bool(np.isnan(told).any()),
+            similar=np.array(similar).reshape(-1, len(sales.price)),
+            bandwidths=np.array(list(part.similar.values()), dtype=np.float64)[:, None, None],
+            within=(np.arange(k) < np.array(part.neighbours)[:, None, None]).astype(np.float64),
+            km_ranks=np.array([*(min(count, k) - 1 for count in part.neighbours), 0]),
+        )
+
+
 def _nearness(near: Neighbours) -> Matrix:
     """Return weights that fall by a factor e over the distance to the fifth nearest sale."""
     scale = near.km[:, min(NEAR_RANK, near.km.shape[1]) - 1]
@@ -223,25 +241,18 @@ def _nearness(near: Neighbours) -> Matrix:
     return np.exp(-np.where(near.known, near.km, 0.0) / scale[:, None])
 
 
-def _layers(values: Iterable[Matrix], near: Neighbours) -> Matrix:
-    """Return the matrices as one array of shape (n_matrices, 1, n_rows, k)."""
-    return np.array(list(values), dtype=np.float64).reshape(-1, 1, *near.km.shape)
-
-
-def _known_km(near: Neighbours, k: int) -> Vector:
-    """Return the distance to the k-th nearest sale; missing where there is none."""
-    km = near.km[:, min(k, near.km.shape[1]) - 1]
-    return np.where(np.isfinite(km), km, np.nan)
-
-
-def weighted_mean(values: Matrix, weight: Matrix) -> Vector:
+def weighted_mean(values: Matrix, weight: Matrix, *, gaps: bool = True) -> Vector:
     """Return the mean over the last axis; missing where the weights sum to (almost) nothing.
 
-    A missing value has no weight.
+    A missing value has no weight. Without ``gaps`` no value is missing that has any.
     """
-    missing = np.isnan(values)
-    weight = np.where(missing, 0.0, weight)
-    total = weight.sum(axis=-1)
-    summed = (np.where(missing, 0.0, values) * weight).sum(axis=-1)
+    if gaps:
+        missing = np.isnan(values)
+        weight, values = np.where(missing, 0.0, weight), np.where(missing, 0.0, values)
+    total = np.add.reduce(weight, axis=-1)
+    if values.ndim > weight.ndim and values.size > CACHED:  # one by one: the same sums, in the cache
+        summed = np.array([np.add.reduce(part * weight, axis=-1) for part in values])
+    else:
+        summed = np.add.reduce(values * weight, axis=-1)
     enough = total > 1e-12
     return np.where(enough, summed / np.where(enough, total, 1.0), np.nan)

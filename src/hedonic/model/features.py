@@ -7,9 +7,9 @@ Every row is computed by itself, so that a batch gives the bits that its rows gi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,116 +17,18 @@ import numpy.typing as npt
 from hedonic.data.contract import Contract
 from hedonic.data.table import Columns, n_rows
 from hedonic.model.comparables import ComparableSales
-from hedonic.model.price_surface import PriceSurface, gather
+from hedonic.model.derivation import Derivation, code, log_positive, ratio, to_kilometres, years_since
+from hedonic.model.price_surface import PriceSurface
+
+__all__ = [
+    "BLOCK_ROWS", "Derivation", "FeatureMap", "code", "log_positive", "ratio", "to_kilometres", "years_since",
+]  # fmt: skip
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
 
-DAYS_PER_YEAR = 365.2425
-KM_PER_DEGREE = 111.2
 BLOCK_ROWS = 1024
-
-
-def ratio(numerator: Vector, denominator: Vector) -> Vector:
-    """Return ``numerator / denominator``, missing where the denominator is zero or missing."""
-    safe = np.where(denominator == 0, np.nan, denominator)
-    return np.asarray(numerator / safe)
-
-
-def log_positive(values: Vector) -> Vector:
-    """Return the natural logarithm, missing where a value is not positive."""
-    return np.log(np.where(values > 0, values, np.nan))
-
-
-def years_since(year: Vector, days: Vector) -> Vector:
-    """Return the years from the start of ``year`` to a date in days since 1970-01-01."""
-    return 1970.0 + days / DAYS_PER_YEAR - year
-
-
-def code(categories: tuple[str, ...], values: npt.NDArray[Any]) -> Vector:
-    """Return each value's position among the categories; a value not among them is missing."""
-    positions = {category: float(n) for n, category in enumerate(categories)}
-    return np.array([positions.get(value, np.nan) for value in values], dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """Features that follow from a row's own columns, with what little had to be learnt for them.
-
-    Attributes:
-        contract: says which.
-        categories: of each category column, the values known, in the order of their codes.
-        origin_latitude: degrees; at it a degree of longitude is scaled to kilometres.
-        centres_km: k-means centres of places, shape (n_clusters, 2), east and north.
-        reach_km: distance over which similarity to a centre falls by a factor e.
-    """
-
-    contract: Contract
-    categories: dict[str, tuple[str, ...]]
-    origin_latitude: float
-    centres_km: Matrix
-    reach_km: float
-
-    def apply(self, columns: Columns) -> dict[str, Vector]:
-        """Return the features of the rows themselves by name, each of shape (n_rows,)."""
-        features = self.contract.features
-        values: dict[str, Vector] = {}
-        for column in self.contract.inputs:
-            if column.type == "category" and self._uses(column.name):
-                values[column.name] = code(self.categories[column.name], columns[column.name])
-            elif column.type not in ("category", "text"):
-                values[column.name] = columns[column.name]
-        raw = dict(values)
-        if features.columns is not None:
-            values = {name: values[name] for name in features.columns}
-        days = self.days(columns)
-        for age in features.ages:
-            assert days is not None  # the contract refuses ages without a time column
-            year = raw[age.year]
-            if age.renewed is not None:
-                renewed = raw[age.renewed]
-                year = np.where(renewed > 0, renewed, year)
-            values[age.name] = years_since(year, days)
-        for name in features.logs:
-            values[f"log_{name}"] = log_positive(raw[name])
-        for derived in features.ratios:
-            values[derived.name] = ratio(raw[derived.numerator], raw[derived.denominator])
-        if features.place is not None:
-            values.update(self._of_place(columns))
-        return values
-
-    def _uses(self, name: str) -> bool:
-        chosen = self.contract.features.columns
-        return chosen is None or name in chosen
-
-    def _of_place(self, columns: Columns) -> dict[str, Vector]:
-        place = self.contract.features.place
-        assert place is not None
-        east, north = self.kilometres(columns).T[:, :, None]
-        angles = np.radians(place.rotations_deg)
-        turned = east * np.cos(angles) + north * np.sin(angles)
-        km = np.hypot(east - self.centres_km[:, 0], north - self.centres_km[:, 1])
-        likeness = np.exp(-km / self.reach_km)
-        names = [f"rotated_{degrees:g}" for degrees in place.rotations_deg]
-        names += [f"cluster_{n}" for n in range(len(self.centres_km))]
-        return dict(zip(names, [*turned.T, *likeness.T], strict=True))
-
-    def kilometres(self, columns: Columns) -> Matrix:
-        """Return the places as kilometres east and north of (0, 0), shape (n_rows, 2)."""
-        place = self.contract.features.place
-        assert place is not None
-        return to_kilometres(columns[place.latitude], columns[place.longitude], self.origin_latitude)
-
-    def days(self, columns: Columns) -> Vector | None:
-        """Return the dates of the rows; None where the contract knows no time."""
-        name = self.contract.time_column
-        return columns[name] if name else None
-
-
-def to_kilometres(latitude: Vector, longitude: Vector, origin_latitude: float) -> Matrix:
-    """Return equirectangular kilometres east and north, shape (n_rows, 2)."""
-    east = longitude * (KM_PER_DEGREE * np.cos(np.radians(origin_latitude)))
-    return np.column_stack([east, latitude * KM_PER_DEGREE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +48,29 @@ class FeatureMap:
     comparables: ComparableSales | None
     names: tuple[str, ...]
     categorical: tuple[int, ...]
+    _known: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _order: Positions | None = field(init=False, repr=False, compare=False)
+    _of_surface: Positions = field(init=False, repr=False, compare=False)
+    _of_likeness: Positions = field(init=False, repr=False, compare=False)
 
-    def apply(self, columns: Columns, own: npt.NDArray[np.int64] | None = None) -> Matrix:
+    def __post_init__(self) -> None:
+        """Work out where each part finds its features."""
+        own, known = self.derivation.names, list(self.derivation.names)
+        if self.surface is not None:
+            known.append("surface")
+            if self.comparables is not None:
+                known += self.comparables.names
+        same = self.names == tuple(known)
+        likeness = () if self.comparables is None else self.comparables.contract_part.similar
+        for name, value in {
+            "_known": tuple(known),
+            "_order": None if same else _positions(self.names, known),
+            "_of_surface": _positions(self.surface.names if self.surface else (), own),
+            "_of_likeness": _positions(likeness, own),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def apply(self, columns: Columns, own: Positions | None = None) -> Matrix:
         """Return the feature matrix, shape (n_rows, n_features), NaN where a value is missing.
 
         Args:
@@ -155,23 +78,38 @@ class FeatureMap:
             own: for rows that are themselves among the comparable sales, their positions there, so
                 that no row is its own comparable.
         """
-        matrix = np.empty((n_rows(columns), len(self.names)))
-        for start in range(0, len(matrix), BLOCK_ROWS):
+        n = n_rows(columns)
+        if 0 < n <= BLOCK_ROWS:
+            return self._matrix(columns, own)
+        matrix = np.empty((n, len(self.names)))
+        for start in range(0, n, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             block = {name: values[rows] for name, values in columns.items()}
-            features = self.describe(block, None if own is None else own[rows])
-            matrix[rows] = gather(features, self.names)
+            matrix[rows] = self._matrix(block, None if own is None else own[rows])
         return matrix
 
-    def describe(self, columns: Columns, own: npt.NDArray[np.int64] | None = None) -> dict[str, Vector]:
+    def _matrix(self, columns: Columns, own: Positions | None) -> Matrix:
+        """Return the matrix of one block of rows."""
+        known = np.ascontiguousarray(self._features(columns, own).T)
+        return known if self._order is None else known.take(self._order, axis=1)
+
+    def describe(self, columns: Columns, own: Positions | None = None) -> dict[str, Vector]:
         """Return the features by name, each of shape (n_rows,), in the order of ``names``."""
-        features = self.derivation.apply(columns)
-        if self.surface is not None:
-            places, days = self.derivation.kilometres(columns), self.derivation.days(columns)
-            features["surface"] = surface = self.surface.apply(features, places, days)
-            if self.comparables is not None:
-                features |= self.comparables.describe(features, places, days, surface, own)
-        return features
+        return dict(zip(self._known, self._features(columns, own), strict=True))
+
+    def _features(self, columns: Columns, own: Positions | None) -> Matrix:
+        """Return the known features, by feature: shape (n_known, n_rows)."""
+        features, places, days = self.derivation.derive(columns)
+        if self.surface is None:
+            return features
+        attributes = np.ascontiguousarray(features.take(self._of_surface, axis=0).T)
+        surface = self.surface.price(attributes, places, days)
+        parts = [features, surface[None]]
+        if self.comparables is not None:
+            assert places is not None  # the contract refuses comparables without a place
+            likeness = features.take(self._of_likeness, axis=0)
+            parts.append(self.comparables.compare(likeness, places, days, surface, own))
+        return np.concatenate(parts)
 
     def save(self, folder: Path) -> None:
         """Write the map into an existing folder."""
@@ -209,3 +147,7 @@ class FeatureMap:
             names=tuple(facts["names"]),
             categorical=tuple(facts["categorical"]),
         )
+
+
+def _positions(names: Iterable[str], among: Sequence[str]) -> Positions:
+    return np.array([among.index(name) for name in names], dtype=np.int64)

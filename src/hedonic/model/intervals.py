@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 
@@ -31,6 +32,20 @@ class Conformal:
             width: predicted log absolute residuals, shape (n_rows,).
             level: 80 or 90, in percent.
         """
-        quantile = {80: self.q_80, 90: self.q_90}[level]
-        half = quantile * np.maximum(self.epsilon, np.exp(width))
+        half = {80: self.q_80, 90: self.q_90}[level] * self._spread(width)
         return point - half, point + half
+
+    def around(self, point: Vector, width: Vector) -> Matrix:
+        """Return the point and the bounds of both levels, shape (n_rows, 5): see ``bounds``.
+
+        In the order point, low and high of 80 %, low and high of 90 %.
+        """
+        halves = self._spread(width)[:, None] * np.array([self.q_80, self.q_90])
+        values: Matrix = np.empty((len(point), 5))
+        values[:, 0] = point
+        np.subtract(point[:, None], halves, out=values[:, 1::2])
+        np.add(point[:, None], halves, out=values[:, 2::2])
+        return values
+
+    def _spread(self, width: Vector) -> Vector:
+        return np.maximum(self.epsilon, np.exp(width))

@@ -49,7 +49,11 @@ class PriceSurface:
 
     def apply(self, derived: dict[str, Vector], places: Matrix | None, days: Vector | None) -> Vector:
         """Return the surface's estimates on the model's scale, shape (n_rows,)."""
-        standard = standardise(derived, self.names, self.fill, self.mean, self.scale)
+        return self.price(gather(derived, self.names), places, days)
+
+    def price(self, attributes: Matrix, places: Matrix | None, days: Vector | None) -> Vector:
+        """Return the same from the attributes side by side, shape (n_rows, p)."""
+        standard = _standardised(attributes, self.fill, self.mean, self.scale)
         estimate = self.intercept + row_sums(standard * self.linear)
         estimate = estimate + row_sums(standard * standard * self.square)
         if places is not None:
@@ -57,6 +61,27 @@ class PriceSurface:
         if days is not None:
             estimate = estimate + self.trend * (days - self.origin_day)
         return estimate
+
+    def parts(
+        self, attributes: Matrix, places: Matrix, days: Vector | None
+    ) -> tuple[Matrix, Vector, Vector | float]:
+        """Return what each attribute, the place and the date add, beside what is usual of them.
+
+        Usual are the training's mean attribute and mean square, the mean over the centres of places,
+        and the day at which the trend is zero.
+
+        Args:
+            attributes: side by side, shape (n_rows, p).
+            places: kilometres east and north, shape (n_rows, 2).
+            days: dates of the rows; None without time.
+        """
+        standard = _standardised(attributes, self.fill, self.mean, self.scale)
+        by_attribute = standard * self.linear + (standard * standard - 1.0) * self.square
+        here, usual = (
+            radial(at, self.centres_km, self.reach_km) @ self.place for at in (places, self.centres_km)
+        )
+        by_date = 0.0 if days is None else self.trend * (days - self.origin_day)
+        return by_attribute, here - usual.mean(), by_date
 
     def save(self, folder: Path) -> None:
         """Write ``surface.json`` and two arrays."""
@@ -97,7 +122,7 @@ class PriceSurface:
 
 def row_sums(matrix: Matrix) -> Vector:
     """Return the sum of each row, the same bits for a row alone as in a batch."""
-    sums: Vector = np.ascontiguousarray(matrix).sum(axis=1)
+    sums: Vector = np.add.reduce(np.ascontiguousarray(matrix), axis=1)
     return sums
 
 
@@ -105,8 +130,11 @@ def standardise(
     derived: dict[str, Vector], names: tuple[str, ...], fill: Vector, mean: Vector, scale: Vector
 ) -> Matrix:
     """Return the attributes filled, standardised and clipped, shape (n_rows, len(names))."""
-    values = gather(derived, names)
-    values = np.where(np.isnan(values), fill, values)
+    return _standardised(gather(derived, names), fill, mean, scale)
+
+
+def _standardised(attributes: Matrix, fill: Vector, mean: Vector, scale: Vector) -> Matrix:
+    values = np.where(np.isnan(attributes), fill, attributes)
     return np.minimum(np.maximum((values - mean) / scale, -CLIP), CLIP)
 
 

@@ -23,6 +23,12 @@ class Scorer(Protocol):
     def predict(self, matrix: Matrix) -> Vector:
         """Return estimates of shape (n_rows,) for a matrix of shape (n_rows, n_features)."""
 
+    def contributions(self, matrix: Matrix) -> Matrix | None:
+        """Return what each feature adds, shape (n_rows, n_features + 1); the base is last.
+
+        A row's sum is its estimate. None where a family has no exact contributions.
+        """
+
     def save(self, folder: Path) -> None:
         """Write the scorer into an existing folder."""
 
@@ -36,6 +42,12 @@ class ConstantScorer:
     def predict(self, matrix: Matrix) -> Vector:
         """Return the constant once a row."""
         return np.full(len(matrix), self.value)
+
+    def contributions(self, matrix: Matrix) -> Matrix:
+        """Return nothing for every feature: the base is all."""
+        parts = np.zeros((len(matrix), matrix.shape[1] + 1))
+        parts[:, -1] = self.value
+        return parts
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json``."""
@@ -117,6 +129,26 @@ class NetworkScorer:
         rows = self.design.apply(matrix)
         return np.array([self._forward(row) for row in rows], dtype=np.float64)
 
+    def contributions(self, matrix: Matrix) -> Matrix | None:
+        """Return what each feature of a linear model adds; None for more layers than one.
+
+        Numbers are measured from their mean in training, a category from the plain mean of its codes.
+        """
+        if len(self.weights) > 1:
+            return None
+        design, weights = self.design, self.weights[0][:, 0]
+        parts = np.zeros((len(matrix), matrix.shape[1] + 1))
+        terms = design.apply(matrix) * weights
+        n = len(design.numbers)
+        parts[:, design.numbers], parts[:, -1] = terms[:, :n], self.biases[0][0]
+        for position, codes in zip(design.categories, design.codes, strict=True):
+            of_codes = slice(n, n + len(codes))
+            usual = weights[of_codes].mean()
+            parts[:, position] = terms[:, of_codes].sum(axis=1) - usual
+            parts[:, -1] += usual
+            n += len(codes)
+        return parts
+
     def _forward(self, row: Vector) -> float:
         layers = list(zip(self.weights, self.biases, strict=True))
         for weights, biases in layers[:-1]:
@@ -154,6 +186,10 @@ class TreeScorer:
     def predict(self, matrix: Matrix) -> Vector:
         """Return the trees' raw scores."""
         return self.booster.predict(matrix)
+
+    def contributions(self, matrix: Matrix) -> Matrix:
+        """Return TreeSHAP's contributions; the base is the trees' mean over training."""
+        return self.booster.contributions(matrix)
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.json`` and LightGBM's text."""

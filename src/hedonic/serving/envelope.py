@@ -1,64 +1,65 @@
-"""The envelope of every exchange: a request id on each answer, and one shape for every error."""
+"""The envelope of every exchange: a request id, one shape for every error, headers, and a count."""
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable
 
-from hedonic.serving.responses import JSON_TYPE, internal_error, status_error
+from hedonic.serving.answer_headers import Cors, secured
+from hedonic.serving.asgi import SCOPE_KEY, App, Exchange, Header, Message, Receive, Scope, Send, send_json
+from hedonic.serving.request_log import REQUEST_ID
+from hedonic.serving.responses import internal_error, status_error
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+__all__ = ["SCOPE_KEY", "Envelope", "Exchange"]
 
-SCOPE_KEY = "hedonic.exchange"
+_KEPT = (b"allow", b"retry-after")
 
 _logger = logging.getLogger("hedonic.serving")
 
 
-@dataclass(slots=True)
-class Exchange:
-    """One request and its answer: the id, and whether a handler of ours shaped the answer."""
-
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    answered: bool = False
-
-
 class Envelope:
-    """ASGI middleware: what the framework answers with an error status gets our body."""
+    """ASGI middleware: every answer leaves with our headers; a framework's error gets our body."""
 
-    def __init__(self, app: App) -> None:
-        """Wrap ``app``."""
+    def __init__(
+        self, app: App, cors: Cors | None = None, finished: Callable[[Exchange, float], None] | None = None
+    ) -> None:
+        """Wrap ``app``.
+
+        Args:
+            app: what answers.
+            cors: whose pages may ask; default: none.
+            finished: is told every exchange at its end, with the seconds it took.
+        """
         self._app = app
+        self._cors = cors or Cors(())
+        self._finished = finished
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = scope[SCOPE_KEY] = Exchange()
-        header = (b"x-request-id", exchange.request_id.encode())
-        started = replaced = False
+        caller = scope["client"][0] if scope.get("client") else ""
+        exchange = scope[SCOPE_KEY] = Exchange(scope["method"], scope["path"], caller)
+        REQUEST_ID.set(exchange.request_id)
+        added: list[Header] = [(b"x-request-id", exchange.request_id.encode())]
+        if self._cors:
+            added += self._cors.headers(dict(scope["headers"]).get(b"origin"))
+        replaced = False
 
         async def shaped(message: Message) -> None:
-            nonlocal started, replaced
+            nonlocal replaced
             if message["type"] == "http.response.start":
-                started = True
-                status = message["status"]
+                status = exchange.status = message["status"]
                 if status >= 400 and not exchange.answered:
                     replaced = True
-                    kept = [
-                        pair for pair in message["headers"] if pair[0].lower() in (b"allow", b"retry-after")
-                    ]
-                    await _send_error(
-                        send, status, status_error(status, exchange.request_id), [*kept, header]
-                    )
+                    kept = [pair for pair in message["headers"] if pair[0].lower() in _KEPT]
+                    await _send_error(send, exchange, status_error(status, exchange.request_id), kept + added)
                     return
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = secured(message["headers"]) + added
+            elif not replaced:
+                exchange.n_sent += len(message.get("body", b""))
             if not replaced:
                 await send(message)
 
@@ -66,12 +67,15 @@ class Envelope:
             await self._app(scope, receive, shaped)
         except Exception:  # the edge of the process
             _logger.exception("request %s failed", exchange.request_id)
-            if started:
+            if exchange.status:
                 raise
-            await _send_error(send, 500, internal_error(exchange.request_id), [header])
+            exchange.status = 500
+            await _send_error(send, exchange, internal_error(exchange.request_id), added)
+        finally:
+            if self._finished is not None:
+                self._finished(exchange, time.perf_counter() - exchange.started)
 
 
-async def _send_error(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    length, kind = (b"content-length", str(len(body)).encode()), (b"content-type", JSON_TYPE.encode())
-    await send({"type": "http.response.start", "status": status, "headers": [kind, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+async def _send_error(send: Send, exchange: Exchange, body: bytes, headers: list[Header]) -> None:
+    exchange.n_sent = len(body)
+    await send_json(send, exchange.status, body, tuple(secured(headers)))

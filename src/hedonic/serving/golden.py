@@ -6,6 +6,7 @@ import json
 import math
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,16 @@ def differences(got: Any, wanted: Any, path: str = "") -> list[str]:
     return [] if same else [f"{path.lstrip('.')}: got {got!r}, wanted {wanted!r}"]
 
 
-def verify_served(url: str, folder: Path, timeout_s: float = 10.0) -> int:
+def verify_served(
+    url: str, folder: Path, timeout_s: float = 10.0, headers: Mapping[str, str] | None = None
+) -> int:
     """Return the number of golden rows that the endpoint at ``url`` answered as the release says.
 
     Args:
         url: of the endpoint, such as ``http://127.0.0.1:3000``.
         folder: the release it is meant to serve.
         timeout_s: of each request.
+        headers: sent with each request, such as the endpoint's token.
 
     Raises:
         ReleaseRefused: it serves another release, does not answer, or answers otherwise.
@@ -43,7 +47,7 @@ def verify_served(url: str, folder: Path, timeout_s: float = 10.0) -> int:
     release, golden = read_manifest(folder).digest, read_golden(folder)
     for row, (instance, wanted) in enumerate(zip(golden.instances, golden.answers, strict=True)):
         where = f"{url}/predict: golden row {row} of release {release[:16]}"
-        answer = _ask(f"{url}/predict", {"instances": [instance]}, where, timeout_s)
+        answer = _ask(f"{url}/predict", {"instances": [instance]}, where, timeout_s, headers or {})
         served = answer["model"]["release"]
         if served != release:
             raise ReleaseRefused(f"{where}: answered by release {served[:16]}. Restart the endpoint.")
@@ -52,8 +56,8 @@ def verify_served(url: str, folder: Path, timeout_s: float = 10.0) -> int:
     return len(golden.instances)
 
 
-def _ask(url: str, content: dict[str, Any], where: str, timeout_s: float) -> Any:
-    body, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
+def _ask(url: str, content: dict[str, Any], where: str, timeout_s: float, more: Mapping[str, str]) -> Any:
+    body, headers = json.dumps(content).encode(), {"Content-Type": "application/json", **more}
     request = urllib.request.Request(url, body, headers)  # noqa: S310 (the address of an endpoint of ours)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -16,6 +16,7 @@ from hedonic.data.table import Columns, day
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.artifact import PortableModel
 from hedonic.model.manifest import CONTRACT, MODEL, ReleaseRecord, read_golden, read_record, verify_release
+from hedonic.serving.explanation import Explainer
 from hedonic.serving.golden import TOLERANCE, differences
 from hedonic.serving.schema import VALUATION_DATE, RequestSchema, Rows
 
@@ -69,6 +70,11 @@ class ModelName:
     version: str
     release: str
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return the name as a response has it."""
+        return {"name": self.name, "version": self.version, "release": self.release}
+
 
 class Predictor:
     """A model behind its request schema."""
@@ -78,7 +84,9 @@ class Predictor:
         self.contract = model.contract
         self.schema = RequestSchema(model.contract, model.valuation_date_default)
         self._model = model
-        self._ranges = dict(model.training_ranges)
+        self._unit = model.contract.target.unit
+        ranges = [model.training_ranges.get(name, (-np.inf, np.inf)) for name in self.schema.numeric]
+        self._seen = np.array(ranges).reshape(-1, 2)
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
         """Return a prediction for each instance, in the shape of a response.
@@ -95,33 +103,46 @@ class Predictor:
 
     def _answer(self, rows: Rows) -> list[Prediction]:
         answers = self._model.estimate(rows.columns)
-        numbers = np.column_stack((answers.estimate, answers.interval_80, answers.interval_90))
-        _refuse_nonsense(numbers)
-        warnings = self._outside_training(rows)
-        unit = self.contract.target.unit
+        numbers = zip(
+            answers.estimate.tolist(), answers.interval_80.tolist(), answers.interval_90.tolist(), strict=True
+        )
         return [
-            {
-                "estimate": estimate,
-                "unit": unit,
-                "interval_80": [low_80, high_80],
-                "interval_90": [low_90, high_90],
-                "confidence": confidence(estimate, low_90, high_90),
-                "warnings": warning,
-            }
-            for (estimate, low_80, high_80, low_90, high_90), warning in zip(
-                numbers.tolist(), warnings, strict=True
-            )
+            self._prediction(row, *answer, warnings)
+            for row, (answer, warnings) in enumerate(zip(numbers, self._warnings(rows), strict=True))
         ]
 
-    def _outside_training(self, rows: Rows) -> list[list[str]]:
+    def _prediction(
+        self, row: int, estimate: float, interval_80: list[float], interval_90: list[float], told: list[str]
+    ) -> Prediction:
+        """Return the entry of one row.
+
+        Raises:
+            HedonicError: its numbers are not finite and in order.
+        """
+        (low_80, high_80), (low_90, high_90) = interval_80, interval_90
+        # A comparison with NaN is false; what lies between finite numbers is finite.
+        ordered = low_80 <= estimate <= high_80 and low_90 <= estimate <= high_90
+        if not (ordered and math.isfinite(min(low_80, low_90)) and math.isfinite(max(high_80, high_90))):
+            found = [estimate, *interval_80, *interval_90]
+            raise HedonicError(f"row {row}: the model answered {found}, which is not served")
+        return {
+            "estimate": estimate,
+            "unit": self._unit,
+            "interval_80": interval_80,
+            "interval_90": interval_90,
+            "confidence": confidence(estimate, low_90, high_90),
+            "warnings": told,
+        }
+
+    def _warnings(self, rows: Rows) -> list[list[str]]:
         """Return the warnings of each row: weak rules broken, and inputs outside what training saw."""
+        outside = (rows.numbers < self._seen[:, :1]) | (rows.numbers > self._seen[:, 1:])
+        if not outside.any():
+            return rows.warnings
         warnings = [list(warning) for warning in rows.warnings]
-        bounds = np.array([self._ranges.get(name, (-np.inf, np.inf)) for name in rows.numeric]).reshape(-1, 2)
-        outside = (rows.numbers < bounds[:, :1]) | (rows.numbers > bounds[:, 1:])
-        if outside.any():
-            for column, row in np.argwhere(outside):
-                name, (low, high) = rows.numeric[column], bounds[column]
-                warnings[row].append(self._outside(name, rows.numbers[column, row], low, high))
+        for column, row in np.argwhere(outside):
+            name, (low, high) = rows.numeric[column], self._seen[column]
+            warnings[row].append(self._outside(name, rows.numbers[column, row], low, high))
         return warnings
 
     def _outside(self, name: str, value: float, low: float, high: float) -> str:
@@ -139,12 +160,14 @@ class Release:
 
     Attributes:
         predictor: answers.
+        explainer: gives the reasons of its answers.
         model: how it is named in a response.
         record: who made it, when and in which run; None where nobody wrote it down.
         facts: what its manifest says it was made from.
     """
 
     predictor: Predictor
+    explainer: Explainer
     model: ModelName
     record: ReleaseRecord | None
     facts: dict[str, Any]
@@ -182,6 +205,7 @@ def load_release(folder: Path, expected: str | None = None) -> Release:
     version = record.version if record is not None and record.version else manifest.digest[:16]
     return Release(
         predictor=predictor,
+        explainer=Explainer(model),
         model=ModelName(f"hedonic-{manifest.dataset}", version, manifest.digest),
         record=record,
         facts=manifest.model_dump(mode="json", exclude={"files"}),
@@ -190,20 +214,13 @@ def load_release(folder: Path, expected: str | None = None) -> Release:
 
 def confidence(estimate: float, low: float, high: float) -> dict[str, str]:
     """Return the grade of an estimate and its reason, from its 90 % interval (see ``GRADES``)."""
-    width = (high - low) / estimate if estimate > 0 else math.inf
-    grade, limit = next(((grade, limit) for grade, limit in GRADES if width < limit), ("D", math.inf))
-    if math.isinf(width):
+    if estimate <= 0:
         return {"grade": "D", "reason": "the estimate is not above zero"}
-    told = f"under {limit:.0%}" if grade != "D" else f"{GRADES[-1][1]:.0%} or more"
+    width = (high - low) / estimate
+    grade, told = "D", f"{GRADES[-1][1]:.0%} or more"
+    for better, limit in GRADES:
+        if width < limit:
+            grade, told = better, f"under {limit:.0%}"
+            break
     reason = f"the 90 % interval is {width:.0%} of the estimate wide; {grade} is {told}"
     return {"grade": grade, "reason": reason}
-
-
-def _refuse_nonsense(numbers: npt.NDArray[np.float64]) -> None:
-    """Refuse rows of (estimate, low 80, high 80, low 90, high 90) that are not finite and in order."""
-    finite = np.isfinite(numbers).all(axis=1)
-    low, high = numbers[:, 1::2].max(axis=1), numbers[:, 2::2].min(axis=1)
-    sound = finite & (low <= numbers[:, 0]) & (numbers[:, 0] <= high)
-    if not sound.all():
-        row = int(np.argmin(sound))
-        raise HedonicError(f"row {row}: the model answered {numbers[row].tolist()}, which is not served")

@@ -1,6 +1,10 @@
+import ast
+import math
+import operator
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedonic.data.rules import RowRule
@@ -120,3 +124,99 @@ def test_a_missing_value_lets_a_row_pass_under_not_as_well():
     rule = RowRule.parse("not (0 < a < b)")
     columns = {"a": np.array([np.nan, 1.0, 5.0]), "b": np.array([3.0, 3.0, 3.0])}
     assert rule.holds(columns).tolist() == [True, False, True]
+
+
+# ---- one row of floats
+
+SPECIAL = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, 1e308, 5e-324])
+ANY_NUMBER = SPECIAL | st.floats() | st.integers(-5, 5).map(float)
+TERMS = st.recursive(
+    st.sampled_from(["a", "b", "c", "0", "2", "0.5", "1e308"]),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from("+-*/"), inner),
+        st.builds("(-{})".format, inner),
+    ),
+    max_leaves=5,
+)
+OPERATORS = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
+CONDITIONS = st.recursive(
+    st.builds("{} {} {}".format, TERMS, OPERATORS, TERMS)
+    | st.builds("{} {} {} {} {}".format, TERMS, OPERATORS, TERMS, OPERATORS, TERMS),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner),
+        st.builds("(not ({}))".format, inner),
+    ),
+    max_leaves=5,
+)
+
+
+COMPARE = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+}  # fmt: skip
+
+
+def reference(node, row, negated=False):
+    """Return what a rule means for a row, by the letter of ``RowRule``'s description."""
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            parts = [reference(value, row, negated) for value in values]
+            return all(parts) if isinstance(op, ast.And) != negated else any(parts)
+        case ast.UnaryOp(operand=operand):
+            return reference(operand, row, not negated)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            sides = [number(side, row) for side in (left, *comparators)]
+            parts = [
+                bool(math.isnan(a) or math.isnan(b) or COMPARE[type(op)](a, b) != negated)
+                for op, a, b in zip(ops, sides, sides[1:], strict=False)
+            ]
+            return any(parts) if negated else all(parts)
+
+
+def number(node, row):
+    with np.errstate(all="ignore"):
+        match node:
+            case ast.BinOp(left=left, op=op, right=right):
+                operate = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
+                return operate[type(op)](number(left, row), number(right, row))
+            case ast.UnaryOp(operand=operand):
+                return -number(operand, row)
+            case ast.Name(id=name):
+                return np.float64(row[name])
+            case ast.Constant(value=value):
+                return np.float64(value)
+
+
+@settings(max_examples=1500)
+@given(CONDITIONS, st.lists(st.tuples(ANY_NUMBER, ANY_NUMBER, ANY_NUMBER), min_size=1, max_size=4))
+def test_a_rule_of_one_row_is_the_rule_of_many_and_both_mean_what_they_say(text, rows):
+    rule = RowRule.parse(text)
+    columns = dict(zip("abc", np.array(rows).T, strict=True))
+    together = np.broadcast_to(rule.holds(columns), (len(rows),)).tolist()
+    singles = [dict(zip("abc", row, strict=True)) for row in rows]
+    assert [rule.holds_for(row) for row in singles] == together
+    assert [reference(rule.tree, row) for row in singles] == together
+
+
+@pytest.mark.parametrize("a", [0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("b", [0.0, -0.0])
+def test_floats_are_divided_by_zero_as_arrays_are(a, b):
+    for text in ("a / b > 0", "a / b < 0", "not a / b > 0"):
+        rule = RowRule.parse(text)
+        assert rule.holds_for({"a": a, "b": b}) == rule.holds({"a": np.array([a]), "b": np.array([b])})[0]
+
+
+def test_an_answer_about_one_row_is_a_bool():
+    assert RowRule.parse("a < 1").holds_for({"a": 0.0}) is True
+    assert RowRule.parse("not a < 1 and a > 0").holds_for({"a": 0.0}) is False
+
+
+def test_a_number_too_large_for_a_float_is_refused():
+    with pytest.raises(ValueError, match="a number in it is too large for a float"):
+        RowRule.parse(f"a < {'9' * 400}")
+
+
+@pytest.mark.parametrize("tree", ["a", "a < f(b)"])
+def test_a_tree_that_was_not_checked_is_an_error_of_ours(tree):
+    with pytest.raises(AssertionError, match="unchecked rule node"):
+        RowRule(tree, ast.parse(tree, mode="eval").body, frozenset())

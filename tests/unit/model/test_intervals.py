@@ -42,3 +42,10 @@ def test_the_point_lies_in_the_80_percent_interval_and_that_in_the_90(
     assert (low_80 <= point).all()
     assert (point <= high_80).all()
     assert (high_80 <= high_90).all()
+
+
+@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=30))
+def test_point_and_bounds_side_by_side_have_the_bits_of_each_alone(rows: list[tuple[float, float]]) -> None:
+    point, width = np.array(rows).T
+    wanted = [point, *CONFORMAL.bounds(point, width, level=80), *CONFORMAL.bounds(point, width, level=90)]
+    assert CONFORMAL.around(point, width).tobytes() == np.column_stack(wanted).tobytes()

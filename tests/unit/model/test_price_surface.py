@@ -72,3 +72,13 @@ def test_a_surface_that_is_saved_and_loaded_gives_the_same_bits(tmp_path: Path, 
     days = np.array([1100.0, 1000.0])
     assert after.apply(DERIVED, PLACES, days).tobytes() == before.apply(DERIVED, PLACES, days).tobytes()
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npy"}
+
+
+@pytest.mark.parametrize("days", [np.array([1100.0, 1000.0]), None])
+def test_parts_differ_from_the_estimate_by_what_is_usual_of_every_row(days: np.ndarray | None) -> None:
+    by_attribute, by_place, by_date = SURFACE.parts(gather(DERIVED, SURFACE.names), PLACES, days)
+    beside = SURFACE.apply(DERIVED, PLACES, days) - by_attribute.sum(axis=1) - by_place - by_date
+    usual_place = np.mean([1.0 + 0.25 * np.exp(-0.5), np.exp(-0.5) + 0.25])
+    np.testing.assert_allclose(beside, 12.0 + 0.01 + 0.02 + usual_place)
+    np.testing.assert_allclose(by_attribute[0], [0.5, -0.02])  # the mean age adds its square's shortfall
+    assert np.all(by_date == (0.0 if days is None else [0.1, 0.0]))

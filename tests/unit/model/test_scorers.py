@@ -95,3 +95,30 @@ def test_a_scorer_of_a_kind_that_is_not_known_is_refused(tmp_path: Path) -> None
     (tmp_path / "scorer.json").write_text(json.dumps({"kind": "oracle"}))
     with pytest.raises(ReleaseRefused, match="unknown kind of scorer 'oracle'. Upgrade"):
         load_scorer(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["median", "ridge", "forest", "boosting"])
+def test_contributions_add_up_to_the_estimate(family: str) -> None:
+    scorer = scorer_of(family)
+    parts = scorer.contributions(MATRIX)
+    assert parts is not None
+    assert parts.shape == (len(MATRIX), MATRIX.shape[1] + 1)
+    np.testing.assert_allclose(parts.sum(axis=1), scorer.predict(MATRIX), rtol=1e-12)
+    assert np.ptp(parts[:, -1]) == 0
+
+
+def test_a_network_of_several_layers_has_no_exact_contributions() -> None:
+    assert scorer_of("network").contributions(MATRIX) is None
+
+
+def test_contributions_of_a_linear_model_start_at_the_mean_and_at_the_mean_of_the_codes() -> None:
+    linear = NetworkScorer(DESIGN, (np.array([[1.0], [2.0], [0.0], [3.0], [6.0]]),), (np.array([0.5]),))
+    np.testing.assert_allclose(
+        linear.contributions(MATRIX),
+        [
+            [1.0, -3.0, 2.0, 3.5],
+            [0.5, 0.0, 6.0, 3.5],
+            [0.0, 3.0, 0.0, 3.5],
+            [0.0, -3.0, -6.0, 3.5],
+        ],
+    )

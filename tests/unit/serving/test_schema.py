@@ -9,7 +9,7 @@ import pytest
 
 from hedonic.data.contract import load_contract
 from hedonic.serving.problems import RequestRefused
-from hedonic.serving.schema import RequestSchema
+from hedonic.serving.schema import FEW_ROWS, RequestSchema
 from tests.tiny_release import LAST_DAY, ROW, tiny_columns, tiny_contract
 
 ROOT = Path(__file__).parents[3]
@@ -228,3 +228,16 @@ def test_categories_that_differ_by_case_alone_are_told_apart():
     rows = schema.check([{**ROW, "quarter": quarter} for quarter in ("ab", "AB", "C")])
     assert rows.columns["quarter"].tolist() == ["ab", "AB", "c"]
     assert set(problems(schema, {**ROW, "quarter": "Ab"})) == {"instances[0].quarter"}
+
+
+def test_many_rows_break_the_rules_that_their_rows_break_alone():
+    schema = RequestSchema(tiny_contract(), LAST_DAY)
+    rows = [ROW, {**ROW, "bedrooms": 0}, {**ROW, "bedrooms": 5, "area": 200}, {**ROW, "built": 2020}] * 6
+    assert len(rows) > FEW_ROWS
+    alone = [problems(schema, row) for row in rows[2:4]]
+    together = problems(schema, *rows)
+    assert len(together) == 12
+    assert [together[f"instances[{n}]"] for n in (2, 3)] == [found["instances[0]"] for found in alone]
+    sound = [row for row in rows if row["built"] < 2000 and row["area"] > 200]
+    assert schema.check(sound).warnings == [schema.check([row]).warnings[0] for row in sound]
+    assert schema.check([ROW] * 24).warnings == [[]] * 24

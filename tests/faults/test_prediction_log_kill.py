@@ -1,0 +1,126 @@
+"""A service killed while it logs: durable answers stay, fast ones but those of the last second."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from hedonic.serving.prediction_log import PredictionLog
+from hedonic.serving.prediction_log_store import PredictionLogStore
+from tests.answered import answered
+
+pytestmark = pytest.mark.fault
+
+ROOT = Path(__file__).resolve().parents[2]
+DRILLS = int(os.environ.get("HEDONIC_DRILLS", "3"))
+LOSS_S = 1.0
+
+SERVICE = textwrap.dedent(
+    """
+    import asyncio, os, sys, time
+    from hedonic.serving.prediction_log import PredictionLog
+    from tests.answered import answered
+
+    log = PredictionLog.open(sys.argv[1], sys.argv[2])
+    like = answered()
+
+    async def caller(number):
+        for n in range(10**9):
+            one = like._replace(request_id=f"{number}-{n}", at_us=time.time_ns() // 1000)
+            waiting = log.record(one)
+            if waiting is not None:
+                await waiting
+            else:
+                await asyncio.sleep(0.01)
+            os.write(1, f"{one.request_id} {time.monotonic()}\\n".encode())
+
+    async def serve():
+        await asyncio.gather(*(caller(number) for number in range(32)))
+
+    asyncio.run(serve())
+    """
+)
+
+
+def kill_while_logging(path, mode, run_s):
+    """Return the acknowledged request ids with their times, and when the service was killed."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-c", SERVICE, str(path), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as service:
+        first = service.stdout.readline()  # it is up
+        lines, stop_at = [first], time.monotonic() + run_s
+        while time.monotonic() < stop_at:
+            lines.append(service.stdout.readline())
+        killed_at = time.monotonic()
+        service.send_signal(signal.SIGKILL)
+        lines += service.stdout.read().splitlines()
+        assert service.wait() == -signal.SIGKILL
+    pairs = [line.split() for line in lines if line.strip()]
+    # A line cut in two by the kill was not read by anybody either.
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2}, killed_at
+
+
+def stored_ids(path):
+    store = PredictionLogStore(str(path))
+    ids = [row.request_id for row in store.between()]
+    assert store.read("PRAGMA integrity_check") == [("ok",)]
+    store.close()
+    assert len(ids) == len(set(ids))
+    return set(ids)
+
+
+@pytest.mark.parametrize("drill", range(DRILLS))
+def test_a_durable_answer_survives_kill_9(tmp_path, drill):
+    run_s = random.Random(drill).uniform(0.3, 1.0)
+    acknowledged, _ = kill_while_logging(tmp_path / "log.db", "durable", run_s)
+    assert len(acknowledged) > 20
+    assert acknowledged.keys() - stored_ids(tmp_path / "log.db") == set()
+
+
+@pytest.mark.parametrize("drill", range(DRILLS))
+def test_a_fast_answer_older_than_a_second_survives_kill_9(tmp_path, drill):
+    run_s = random.Random(drill).uniform(1.3, 2.0)
+    given, killed_at = kill_while_logging(tmp_path / "log.db", "fast", run_s)
+    older = {request_id for request_id, at in given.items() if at < killed_at - LOSS_S}
+    assert len(older) > 20
+    assert older - stored_ids(tmp_path / "log.db") == set()
+
+
+def test_a_log_that_was_killed_is_written_on(tmp_path):
+    acknowledged, _ = kill_while_logging(tmp_path / "log.db", "durable", 0.2)
+    log = PredictionLog.open(str(tmp_path / "log.db"))
+    log.record(answered(request_id="after"))
+    assert log.close() == 0
+    assert {"after", *acknowledged} <= stored_ids(tmp_path / "log.db")
+
+
+def test_a_locked_store_delays_no_answer_in_fast_mode_and_every_drop_is_counted(tmp_path):
+    path = tmp_path / "log.db"
+    size = len(answered().request) + len(answered().response) + 512
+    log = PredictionLog.open(str(path), capacity_bytes=500 * size)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    batch = [answered() for _ in range(4000)]
+    times_s = []
+    for position, one in enumerate(batch):
+        if position % 1000 == 0:
+            time.sleep(0.3)  # the writer meets the lock
+        started = time.perf_counter()
+        log.record(one)
+        times_s.append(time.perf_counter() - started)
+    assert log.failing
+    assert (log.recorded, log.dropped, log.pending) == (500, 3500, 500)
+    # A record that waited for the store would take its busy timeout, 100 ms and more.
+    assert sorted(times_s)[int(0.999 * len(times_s))] < 0.02
+    other.execute("COMMIT")
+    assert log.close() == 3500
+    assert stored_ids(path) == {one.request_id for one in batch[:500]}

@@ -1,0 +1,68 @@
+"""Every good answer of a real endpoint is in the log, and takes the price that was really paid."""
+
+import time
+
+import pytest
+
+from hedonic.serving.prediction_log_store import PredictionLogStore
+from tests.tiny_release import ROW
+
+pytestmark = pytest.mark.slow
+
+
+def logged(served, request_id):
+    """Return the rows of a request, within the second that the fast mode states (and one to spare)."""
+    store = PredictionLogStore(str(served.log.parent / "prediction_log.db"))
+    deadline = time.monotonic() + 2
+    try:
+        while not (rows := store.rows(request_id)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return rows
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict?declared"])
+def test_an_answer_is_logged_with_its_inputs_by_either_way_to_it(served, path):
+    answer = served.predict(ROW, {**ROW, "bedrooms": 4}, path=path)
+    assert answer.status == 200
+    first, second = logged(served, answer.json["request_id"])
+    assert first.release == answer.json["model"]["release"]
+    assert second.inputs["bedrooms"] == 4
+    assert first.estimate == answer.json["predictions"][0]["estimate"]
+
+
+def test_a_refused_request_is_not_logged(served):
+    answer = served.predict({**ROW, "bedrooms": "three"})
+    assert answer.status == 400
+    assert logged(served, answer.json["request_id"]) == ()
+
+
+def test_a_price_is_taken_once_for_a_known_request(served):
+    request_id = served.predict(ROW).json["request_id"]
+    assert logged(served, request_id)
+    first = served.post({"request_id": request_id, "price": 512_000}, "/feedback")
+    again = served.post({"request_id": request_id, "price": 512_000}, "/feedback")
+    assert (first.status, first.json["outcome"], first.json["price"]) == (200, "recorded", 512_000)
+    assert (again.status, again.json["outcome"]) == (200, "repeated")
+
+
+def test_a_price_for_a_request_that_is_not_known_yet_waits_for_it(served):
+    early = served.post({"request_id": "0" * 32, "price": 1.0}, "/feedback")
+    assert (early.status, early.json["known"]) == (202, False)
+
+
+def test_a_report_that_is_none_is_refused_with_every_problem(served):
+    wrong = served.post({"price": -1, "colour": "red"}, "/feedback")
+    assert wrong.status == 400
+    assert {problem["path"] for problem in wrong.json["error"]["problems"]} >= {
+        "request_id",
+        "price",
+        "colour",
+    }
+
+
+def test_the_schema_is_the_contracts(served):
+    schema = served.ask("GET", "/schema").json
+    assert "bedrooms" in str(schema)
+    assert served.ask("GET", "/ping").status == 200
