@@ -46,7 +46,7 @@ from hedonic.serving.prediction_log_store import PredictionLogStore, StoreUnavai
 from hedonic.serving.predictor import Release, load_release
 from hedonic.serving.problems import RequestRefused
 from hedonic.serving.request_log import log_access, log_as_json
-from hedonic.serving.responses import JSON_TYPE, error_body, info_body
+from hedonic.serving.responses import JSON_TYPE, error_body, explain_response, info_body
 from hedonic.serving.schema import RequestSchema
 from hedonic.serving.source import Source, baked_source, champion_source
 from hedonic.serving.traffic_metrics import TrafficMetrics
@@ -138,6 +138,14 @@ class PredictResponse(IODescriptor):  # type: ignore[misc]
     """A prediction for each instance, in their order."""
 
     predictions: list[Prediction]
+    model: Model
+    request_id: str
+
+
+class ExplainResponse(IODescriptor):  # type: ignore[misc]
+    """An explanation for each instance, in their order."""
+
+    explanations: list[dict[str, Any]]
     model: Model
     request_id: str
 
@@ -306,6 +314,16 @@ class Valuation:
     async def predict_v1(self, instances: Any) -> Any:
         """Return the same as /predict, in the shape that version 1 keeps."""
         return await self._answer(instances)
+
+    @bentoml.api(route="/explain", input_spec=PredictRequest, output_spec=ExplainResponse)  # type: ignore[untyped-decorator]
+    async def explain(self, instances: Any) -> Any:
+        """Return contributions in money that add up to each estimate, and comparable sales."""
+        raw, release = instances, self.release
+        raw.exchange.answered, raw.exchange.release = True, release.model.release
+        status, body = await asyncio.to_thread(
+            explain_response, release, raw.media_type, raw.body, raw.exchange.request_id
+        )
+        return Response(body, status, media_type=JSON_TYPE)
 
     async def _answer(self, raw: RawRequest) -> Response:
         answering = Answering(prediction_log)

@@ -1,4 +1,4 @@
-"""Every good answer of a real endpoint is in the log, and takes the price that was really paid."""
+"""Every good answer of a real endpoint is in the log, takes the price that was paid, and is explained."""
 
 import time
 
@@ -66,3 +66,18 @@ def test_the_schema_is_the_contracts(served):
     schema = served.ask("GET", "/schema").json
     assert "bedrooms" in str(schema)
     assert served.ask("GET", "/ping").status == 200
+
+
+def test_an_explanation_adds_up_to_the_estimate_of_the_same_row(served):
+    answer = served.post({"instances": [ROW]}, "/explain")
+    assert answer.status == 200
+    (told,) = answer.json["explanations"]
+    amounts = [part["amount"] for part in told["contributions"]]
+    assert told["estimate"] == served.predict(ROW).json["predictions"][0]["estimate"]
+    assert told["base"] + sum(amounts) == pytest.approx(told["estimate"], rel=1e-9)
+
+
+def test_an_explanation_of_a_wrong_row_names_the_field(served):
+    answer = served.post({"instances": [{**ROW, "bedrooms": "three"}]}, "/explain")
+    assert answer.status == 400
+    assert answer.json["error"]["problems"][0]["path"] == "instances[0].bedrooms"
