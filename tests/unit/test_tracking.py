@@ -13,6 +13,9 @@ from hedonic.promotion.registry import open_client
 from hedonic.settings import Settings
 from hedonic.tracking import Tracking, TrialRecord
 
+# A real store of the vendor's: make test, not make check.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> Settings:
