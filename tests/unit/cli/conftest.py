@@ -8,6 +8,7 @@ import pytest
 
 from hedonic.cli.edge import run_command
 from hedonic.cli.environment import prepare
+from tests.project import free_port as project_port
 
 CONTRACT = """\
 format_version: 1
@@ -45,11 +46,7 @@ def project(tmp_path, monkeypatch, free_port):
 
 @pytest.fixture
 def free_port():
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return project_port()
 
 
 @pytest.fixture

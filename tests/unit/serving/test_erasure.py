@@ -9,24 +9,11 @@ import pytest
 from hedonic.errors import UserError
 from hedonic.serving import erasure
 from hedonic.serving.erasure import Erased, forget_request, forget_rows, purge
-from hedonic.serving.feedback import Feedback, Report
+from hedonic.serving.feedback import Report
 from hedonic.serving.prediction_log_entry import microseconds
-from hedonic.serving.prediction_log_store import PredictionLogStore
 from tests.answered import answered
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = PredictionLogStore(str(tmp_path / "prediction_log.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def feedback(store):
-    return Feedback(store)
 
 
 def files(store, tmp_path):

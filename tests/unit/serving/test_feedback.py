@@ -8,25 +8,13 @@ from itertools import permutations
 
 import pytest
 
-from hedonic.serving.feedback import Feedback, Receipt, Report
+from hedonic.serving.feedback import Receipt, Report
 from hedonic.serving.prediction_log_entry import microseconds
-from hedonic.serving.prediction_log_store import PAGE, PredictionLogStore
+from hedonic.serving.prediction_log_store import PAGE
 from hedonic.serving.problems import RequestRefused
 from tests.answered import answered
 
 MAY, JUNE, JULY = (datetime(2026, month, 1, tzinfo=UTC) for month in (5, 6, 7))
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = PredictionLogStore(str(tmp_path / "prediction_log.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def feedback(store):
-    return Feedback(store)
 
 
 def problems(refused):
