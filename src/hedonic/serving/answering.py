@@ -19,22 +19,21 @@ _ONE_A_ROW = b'"estimate":'
 
 
 class Answering:
-    """Answers by a release; every good answer is in the log, durably where the log is durable."""
+    """Answers by the release that is served; every good answer is in the log, durably where it is durable."""
 
-    def __init__(self, log: Callable[[], PredictionLog | None] = lambda: None) -> None:
-        """Take what gives the log in use; by default there is none."""
+    def __init__(self, served: Callable[[], Release], log: PredictionLog | None = None) -> None:
+        """Take what gives the release to answer by, and the log; by default there is none."""
+        self._served = served
         self._log = log
 
-    async def answer(
-        self, release: Release, exchange: Exchange, media_type: str, body: bytes
-    ) -> tuple[int, bytes]:
+    async def answer(self, exchange: Exchange, media_type: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer to a prediction request.
 
         In durable mode it waits for the log's commit, and is a 503 where that cannot be had.
         """
+        release, log = self._served(), self._log
         exchange.answered, exchange.release = True, release.model.release
         status, content = predict_response(release, media_type, body, exchange.request_id)
-        log = self._log()
         if status != 200 or log is None:
             return status, content
         answered = Answered(

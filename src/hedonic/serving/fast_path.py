@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from hedonic.serving.answering import Answering
 from hedonic.serving.asgi import SCOPE_KEY, App, Exchange, Receive, Scope, Send, send_json
-from hedonic.serving.predictor import Release
 
 PREDICT_PATHS = frozenset({"/predict", "/api/predict", "/api/v1/predict"})
 
@@ -19,13 +18,10 @@ class FastPath:
     (before it is loaded, and once the service is shut down).
     """
 
-    def __init__(
-        self, app: App, release: Callable[[], Release | None], answering: Answering | None = None
-    ) -> None:
-        """Wrap ``app``; ``release`` gives the release that is served now, ``answering`` answers by it."""
+    def __init__(self, app: App, answering: Callable[[], Answering | None]) -> None:
+        """Wrap ``app``; ``answering`` gives what answers, None while no release is served."""
         self._app = app
-        self._release = release
-        self._answering = answering or Answering()
+        self._answering = answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -33,10 +29,10 @@ class FastPath:
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope[SCOPE_KEY]
-        release = self._release()
-        if exchange.body is None or release is None or scope["query_string"]:
+        answering = self._answering()
+        if exchange.body is None or answering is None or scope["query_string"]:
             await self._app(scope, receive, send)
             return
         kind = exchange.headers.get(b"content-type", b"").decode("latin-1")
-        status, body = await self._answering.answer(release, exchange, kind, exchange.body)
+        status, body = await answering.answer(exchange, kind, exchange.body)
         await send_json(send, status, body)

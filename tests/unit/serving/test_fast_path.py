@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hedonic.serving.answering import Answering
 from hedonic.serving.asgi import SCOPE_KEY, Exchange
 from hedonic.serving.fast_path import PREDICT_PATHS, FastPath
 from hedonic.serving.guard import Guard
@@ -31,8 +32,13 @@ def release(tmp_path_factory):
     return load_release(tiny_release(tmp_path_factory.mktemp("store")))
 
 
+def answering(release):
+    """Return what gives the answering by ``release``, or by none."""
+    return lambda: Answering(lambda: release) if release else None
+
+
 def served(release, app=echo):
-    return Guard(FastPath(app, lambda: release), GuardSettings())
+    return Guard(FastPath(app, answering(release)), GuardSettings())
 
 
 def asked(app, body, kind="application/json", **scope):
@@ -77,17 +83,18 @@ def test_while_no_release_is_served_the_application_answers(release):
 
 
 def test_a_release_that_is_swapped_answers_from_the_next_request_on(release):
-    current = []
-    app = Guard(FastPath(echo, lambda: current[0] if current else None), GuardSettings())
-    assert asked(app, BODIES[0]).body == BODIES[0]
-    current.append(release)
+    other = replace(release, model=replace(release.model, release="e" * 64))
+    current = [other]
+    app = Guard(FastPath(echo, lambda: Answering(lambda: current[0])), GuardSettings())
+    assert asked(app, BODIES[0]).json["model"]["release"] == "e" * 64
+    current[0] = release
     assert asked(app, BODIES[0]).json["model"]["release"] == release.model.release
 
 
 def test_without_the_guard_it_reads_nothing_and_leaves_the_request_to_the_application(release):
     scope = scope_of()
     assert scope[SCOPE_KEY].body is None
-    assert asyncio.run(ask(FastPath(echo, lambda: release), BODIES[0], scope=scope)).body == BODIES[0]
+    assert asyncio.run(ask(FastPath(echo, answering(release)), BODIES[0], scope=scope)).body == BODIES[0]
 
 
 def test_a_failure_of_ours_is_an_opaque_500(release):
