@@ -29,9 +29,8 @@ bench: $(READY)  ## The figures of the README.
 	@$(BIN)/hedonic run king_county >/dev/null
 	@$(BIN)/python -m benchmarks.serving
 
-drills: $(READY)  ## The fault and load drills at the counts that the issues name; 1,000 slow callers, 20 kills.
-	@HEDONIC_DRILLS=1000 $(BIN)/python -m pytest tests/serving/test_guarded_endpoint.py -v
-	@HEDONIC_DRILLS=20 $(BIN)/python -m pytest tests/faults -v
+drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
+	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
 
 lock: $(READY)  ## Resolve both lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

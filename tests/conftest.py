@@ -7,8 +7,19 @@ import os
 from hypothesis import settings
 
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from tests.drills import TABLE, drill_table
+
+__all__ = ["drill_table"]
 
 os.environ.update(NUMERIC_ENVIRONMENT | QUIET_ENVIRONMENT)
 # A red run must be red again: the drills ask for more examples by their own setting.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the drills found."""
+    if TABLE.lines:
+        terminalreporter.section("drills")
+        for line in TABLE:
+            terminalreporter.write_line(line)

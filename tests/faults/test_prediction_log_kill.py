@@ -17,11 +17,12 @@ import pytest
 from hedonic.serving.prediction_log import PredictionLog
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from tests.answered import answered
+from tests.drills import count
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.drill]
 
 ROOT = Path(__file__).resolve().parents[2]
-DRILLS = int(os.environ.get("HEDONIC_DRILLS", "3"))
+DRILLS = count(few=3, promised=20)
 LOSS_S = 1.0
 
 SERVICE = textwrap.dedent(
