@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench drills lock down clean prerequisites
+.PHONY: run up test check bench drills lock down clean installer prerequisites
 .DEFAULT_GOAL := run
 
 run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays until `make down`.
@@ -14,8 +14,11 @@ run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays 
 	@$(BIN)/hedonic serve $(DATASET)
 	@$(BIN)/hedonic predict $(DATASET)
 
-test: $(READY)  ## Every test.
-	@$(BIN)/python -m pytest
+up: $(READY)  ## Everything on this machine, until Ctrl-C: Prefect, worker, watcher, MLflow, Optuna, endpoints, front page.
+	@$(BIN)/hedonic up
+
+test: $(READY)  ## Every test, a file at a time on each of two cores.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## Lint, format, types, import rules, quick unit tests.
 	@$(BIN)/ruff check .
@@ -27,12 +30,13 @@ check: $(READY)  ## Lint, format, types, import rules, quick unit tests.
 bench: $(READY)  ## The figures of the README.
 	@$(BIN)/python -m benchmarks.baseline
 	@$(BIN)/hedonic run king_county >/dev/null
-	@$(BIN)/python -m benchmarks.serving
+	@$(BIN)/python -m benchmarks.serving --profile
+	@$(BIN)/python -m benchmarks.orchestration
 
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
 
-lock: $(READY)  ## Resolve both lock files again, within the bounds of pyproject.toml.
+lock: installer  ## Resolve both lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --extra factory --extra dev -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
@@ -47,14 +51,17 @@ clean: down  ## Remove the environment and the caches; your state in .hedonic/ s
 
 # The environment is made again only when the lock or the project's own metadata changed.
 $(READY): requirements.txt pyproject.toml
-	@$(MAKE) --no-print-directory prerequisites
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(MAKE) --no-print-directory installer
 	@echo "installing the locked packages into $(VENV)"
-	@[ -x $(BIN)/uv ] && $(BIN)/uv --version | grep -q " $(UV_VERSION)" \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+# The lock needs this alone: it must not first install the lock that it is about to replace.
+installer: prerequisites
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/uv ] && $(BIN)/uv --version | grep -q " $(UV_VERSION)" \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 
 prerequisites:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \

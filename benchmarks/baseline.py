@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings, find_root
 
@@ -37,13 +37,13 @@ class Outcome:
 
 def measure(settings: Settings, dataset: str) -> Outcome:
     """Return the evaluation of the recipe that the contract's default budget finds."""
-    from hedonic.data.contract import load_contract
+    from hedonic.data.contract import Family, load_contract
     from hedonic.data.snapshot import SnapshotStore
     from hedonic.data.table import take
     from hedonic.data.training_data import open_training_data
     from hedonic.data.validation import validate
     from hedonic.model.budget import Budget
-    from hedonic.model.training import fit_baseline, fit_candidate
+    from hedonic.model.training import fit_baselines, fit_candidate
     from hedonic.model.tuning import make_folds, search_recipe
     from hedonic.promotion.evaluation import evaluate
 
@@ -60,7 +60,7 @@ def measure(settings: Settings, dataset: str) -> Outcome:
         as_of=datetime.now(UTC).date(),
         run_name="baseline",
     )
-    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    data = open_training_data(settings, contract, validated)
     tuning = search_recipe(
         data,
         budget=Budget(trials=contract.search.trials),
@@ -74,16 +74,13 @@ def measure(settings: Settings, dataset: str) -> Outcome:
     folds = make_folds(data, n_clusters=recipe.n_clusters, seed=SEED, workers=settings.workers)
     model = fit_candidate(contract, data.columns, data.split, recipe, folds).model
     holdout = take(data.columns, data.split.holdout)
-    naive = {"median": {}, "ridge": tuning.ridge_parameters}
+    naive: dict[Family, dict[str, Any]] = {"median": {}, "ridge": tuning.ridge_parameters}
     evaluation = evaluate(
         contract,
         holdout,
         holdout[contract.target.column],
         model.estimate(holdout),
-        {
-            family: fit_baseline(contract, data.columns, data.split, family, parameters, SEED)
-            for family, parameters in naive.items()
-        },
+        fit_baselines(contract, data.columns, data.split, naive, SEED),
         candidate_digest="0" * 64,
     )
     return Outcome(contract.title, recipe.family, model.n_trees, model.max_leaves, evaluation)

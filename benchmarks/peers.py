@@ -80,24 +80,35 @@ def pipeline_app() -> Any:
 
 
 def predictor_app() -> Any:
-    """Return FastAPI with our predictor and our validation."""
+    """Return FastAPI with our predictor, our validation, guard and log of answers: the same duties."""
+    from tempfile import TemporaryDirectory
+
     from fastapi import FastAPI, Request, Response
 
+    from hedonic.serving.answering import Answering
+    from hedonic.serving.asgi import SCOPE_KEY
+    from hedonic.serving.envelope import Envelope
+    from hedonic.serving.guard import Guard
+    from hedonic.serving.guard_settings import GuardSettings
+    from hedonic.serving.prediction_log import PredictionLog
     from hedonic.serving.predictor import load_release
-    from hedonic.serving.responses import JSON_TYPE, predict_response
+    from hedonic.serving.responses import JSON_TYPE
 
-    folder = _release()
-    release = load_release(folder, folder.name)
+    release = load_release(_release())
+    folder = TemporaryDirectory(prefix="hedonic-bench-")
+    log = PredictionLog.open(str(Path(folder.name) / "log.db"))
+    answering = Answering(lambda: release, log)
     app = FastAPI()
+    app.state.folder = folder  # removed when the process ends
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
         """Return the same answer as the endpoint."""
         media_type = request.headers.get("content-type", "")
-        status, body = predict_response(release, media_type, await request.body(), "0" * 32)
+        status, body = await answering.answer(request.scope[SCOPE_KEY], media_type, await request.body())
         return Response(body, status, media_type=JSON_TYPE)
 
-    return app
+    return Envelope(Guard(app, GuardSettings()))
 
 
 async def echo_app(scope: Any, receive: Any, send: Any) -> None:

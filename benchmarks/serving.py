@@ -19,9 +19,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.load import Load, ask_for
+from benchmarks.request_profile import LAYERS, SERVER, TOGETHER
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings, load_settings
 
 DATASET = "king_county"
@@ -174,11 +176,33 @@ def question(name: str, rows: list[dict[str, Any]]) -> Any:
     return {"dataframe_records": rows} if name.startswith("mlflow") else {"instances": rows}
 
 
+def print_profile(used_us: Mapping[int, float], release: Path, environment: Mapping[str, str]) -> None:
+    """Print where the CPU of one request goes: measured layers, and what the served process uses beside them.
+
+    Args:
+        used_us: CPU of the served process for a request, by connections.
+        release: what is served.
+        environment: the served process's.
+    """
+    command = [sys.executable, "-m", "benchmarks.request_profile", str(release)]
+    told = subprocess.run(command, env=dict(environment), check=True, capture_output=True, text=True).stdout
+    by_number = {int(n): layers for n, layers in json.loads(told).items()}
+    shown = (1, TOGETHER)
+    print("\n| layer | " + " | ".join(f"CPU us/request at {n} connections" for n in shown) + " |")
+    print("|---" * (1 + len(shown)) + "|")
+    rest = {n: used_us[n] - sum(by_number[n].values()) for n in shown}
+    for layer in (SERVER, *LAYERS):
+        values = [rest[n] if layer == SERVER else by_number[n][layer] for n in shown]
+        print(f"| {layer} | " + " | ".join(f"{value:,.0f}" for value in values) + " |")
+    print("| all | " + " | ".join(f"{used_us[n]:,.0f}" for n in shown) + " |")
+
+
 def main() -> None:
     """Measure, print the README's table, and with ``--json`` one object on the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--json", action="store_true", help="one object on the last line")
+    parser.add_argument("--profile", action="store_true", help="where the time of one request goes")
     asked = parser.parse_args()
     from hedonic.model.manifest import read_golden
     from hedonic.promotion.pointer import read_pointer
@@ -203,6 +227,9 @@ def main() -> None:
     }
     rounds, seconds = (1, 1.0) if asked.quick else (3, 3.0)
     with ExitStack() as stack:
+        # Answers are logged as always, but not where those to real callers are.
+        folder = stack.enter_context(TemporaryDirectory(prefix="hedonic-bench-"))
+        environment["HEDONIC_PREDICTION_LOG_URL"] = str(Path(folder) / "log.db")
         servers = [
             stack.enter_context(serving(name, command, port, path, question(name, rows[:1]), environment))
             for name, (command, port, path) in commands(settings, release, bento).items()
@@ -214,9 +241,9 @@ def main() -> None:
         print("| server | connections | requests/s | p50 ms | p95 ms | p99 ms | CPU us/request |")
         print("|---|---|---|---|---|---|---|")
         for n, figures in by_connections.items():
-            for server, f in figures.items():
+            for name, f in figures.items():
                 print(
-                    f"| {server} | {n} | {f.rps:,.0f} | {f.p50_ms:.2f} | {f.p95_ms:.2f} | {f.p99_ms:.2f} "
+                    f"| {name} | {n} | {f.rps:,.0f} | {f.p50_ms:.2f} | {f.p95_ms:.2f} | {f.p99_ms:.2f} "
                     f"| {f.cpu_us:,.0f} |"
                 )
         rows_per_s = full.rps * BATCH
@@ -233,6 +260,9 @@ def main() -> None:
             "rows_per_s_batch100": rows_per_s,
             "ready_s": ours.ready_s,
         }
+    if asked.profile:
+        used_us = {n: figures[ours.name].cpu_us for n, figures in by_connections.items()}
+        print_profile(used_us, release, environment)
     for figure, value in result.items():
         print(f"{figure}: {value:.3g}")
     if asked.json:

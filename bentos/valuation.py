@@ -6,7 +6,6 @@ of the data set named by HEDONIC_DATASET (default king_county), or says to run t
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import resource
@@ -17,9 +16,18 @@ import bentoml
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from bentos.messages import ExplainResponse, PredictRequest, PredictResponse, RawRequest
-from bentos.pages import PAGES
-from bentos.worker import WORKER, find_source
+from bentos.guarded_service import Answered, GuardedService
+from bentos.messages import (
+    ExplainResponse,
+    FeedbackRequest,
+    FeedbackResponse,
+    PredictRequest,
+    PredictResponse,
+    RawRequest,
+)
+from bentos.pages import PAGES, not_ready, report_price
+from bentos.tables import TABLE_LIMIT_S, TableRequest, answer_job, answer_table
+from bentos.worker import WORKER, find_source, forget_lost_jobs, place_jobs
 from hedonic.errors import HedonicError
 from hedonic.serving.answer_headers import Cors
 from hedonic.serving.asgi import App
@@ -28,33 +36,40 @@ from hedonic.serving.fast_path import FastPath
 from hedonic.serving.guard import Guard
 from hedonic.serving.guard_settings import refuse_open_door
 from hedonic.serving.listening import listening_hosts
-from hedonic.serving.predictor import load_release
+from hedonic.serving.loading import load_source
+from hedonic.serving.long_jobs import LongJobs
 from hedonic.serving.request_log import log_access, log_as_json
-from hedonic.serving.responses import JSON_TYPE, explain_response
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.serving.responses import JSON_TYPE
+from hedonic.serving.traffic_plan import plan_in
+from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, read_log_settings
 
 
-def gateway(app: App) -> App:
-    """Return ``app`` behind the envelope, the guard and the short-cut."""
-    settings = WORKER.guard_settings
+class ValuationService(GuardedService):
+    """The service, behind the envelope, the guard and the short-cut."""
 
-    def finished(exchange: Exchange, duration_s: float) -> None:
-        WORKER.metrics.finished(exchange, duration_s)
-        if settings.access_log:
-            log_access(exchange, duration_s)
+    def gateway(self, app: App, answered: Answered) -> App:
+        """Return ``app`` behind ours."""
+        settings = WORKER.guard_settings
 
-    guarded = Guard(FastPath(app, lambda: WORKER.answering), settings)
-    return Envelope(guarded, Cors(settings.cors_origins), finished)
+        def finished(exchange: Exchange, duration_s: float) -> None:
+            WORKER.metrics.finished(exchange, duration_s)
+            if settings.access_log:
+                log_access(exchange, duration_s)
+
+        short_cut = FastPath(LongJobs(app), lambda: WORKER.answering, answered)
+        return Envelope(Guard(short_cut, settings), Cors(settings.cors_origins), finished)
 
 
 @bentoml.service(
     name="Valuation",
+    service_class=ValuationService,
     workers=1,
     http={"host": "127.0.0.1"},
     # Tracing is off (OTEL_SDK_DISABLED) and yet costs as much as a prediction unless it is told to pass by.
     tracing={"excluded_urls": ".*"},
-    # BentoML sets a timer a request and never cancels it: 1 kB each for this long.
-    traffic={"timeout": 30},
+    # Longer than a table may take (TABLE_LIMIT_S). BentoML never cancels the timer of a request, 1 kB each
+    # for this long; predictions do not come by it.
+    traffic={"timeout": 90},
     logging={"access": {"enabled": False}},
     envs=[
         {"name": name, "value": value}
@@ -72,8 +87,10 @@ class Valuation:
         _silence_telemetry()
         try:
             refuse_open_door(WORKER.guard_settings, [_asked_host()])
-            source = find_source()
-            load_release(source.folder, source.release)
+            plan_in(os.environ)
+            read_log_settings()
+            load_source(find_source())
+            place_jobs()
         except HedonicError as err:
             sys.stderr.write(f"{err}\n")
             raise SystemExit(err.exit_code) from None
@@ -83,13 +100,16 @@ class Valuation:
         log_as_json()
         refuse_open_door(WORKER.guard_settings, listening_hosts())
         _allow_open_files()
+        gc.set_threshold(20_000, 20, 20)  # what a request makes goes with it: seldom look for cycles
+        gc.freeze()  # what is imported stays: no collection needs to look at it again; a release may go
         WORKER.open()
-        gc.freeze()  # what is loaded stays: no collection needs to look at it again
+        forget_lost_jobs()
 
     def __metrics__(self, content: str) -> str:
         """Return BentoML's metrics, which hold our counters too, and what is read at the time of a scrape."""
         served = WORKER.served
-        return content + WORKER.metrics.at_scrape(served.release if served else None)
+        traffic = WORKER.traffic.standing.figures() if WORKER.traffic else ()
+        return content + WORKER.metrics.at_scrape(served.release if served else None, traffic)
 
     @bentoml.api(route="/predict", input_spec=PredictRequest, output_spec=PredictResponse)  # type: ignore[untyped-decorator]
     async def predict(self, instances: Any) -> Any:
@@ -110,19 +130,29 @@ class Valuation:
     async def explain(self, instances: Any) -> Any:
         """Return contributions in money that add up to each estimate, and comparable sales."""
         raw: RawRequest = instances
-        served = WORKER.served
-        if served is None:
-            return Response(status_code=503)
-        release = served.release
-        raw.exchange.answered, raw.exchange.release = True, release.model.release
-        status, body = await asyncio.to_thread(
-            explain_response, release, raw.media_type, raw.body, raw.exchange.request_id
-        )
+        if WORKER.answering is None:
+            return not_ready()
+        status, body = await WORKER.answering.explain(raw.exchange, raw.media_type, raw.body)
         return Response(body, status, media_type=JSON_TYPE)
+
+    @bentoml.api(route="/invocations", input_spec=TableRequest, output_spec=PredictResponse)  # type: ignore[untyped-decorator]
+    async def invocations(self, instances: Any) -> Any:
+        """Return the same as /predict for a table of any length, as JSON or CSV (Amazon SageMaker)."""
+        return await answer_table(instances, TABLE_LIMIT_S)
+
+    @bentoml.task(route="/score", input_spec=TableRequest, output_spec=PredictResponse)  # type: ignore[untyped-decorator]
+    async def score(self, instances: Any) -> Any:
+        """Return the same as /invocations; submitted as a task, however long it takes."""
+        return await answer_job(instances)
+
+    @bentoml.api(route="/feedback", input_spec=FeedbackRequest, output_spec=FeedbackResponse)  # type: ignore[untyped-decorator]
+    async def feedback(self, report: Any) -> Any:
+        """Return what became of the price that was really paid for a row of an answered request."""
+        return await report_price(report)
 
     async def _answer(self, raw: RawRequest) -> Response:
         if WORKER.answering is None:
-            return Response(status_code=503)
+            return not_ready()
         status, body = await WORKER.answering.answer(raw.exchange, raw.media_type, raw.body)
         return Response(body, status, media_type=JSON_TYPE)
 
@@ -154,6 +184,3 @@ def _allow_open_files() -> None:
     """Allow as many open connections as the system does: the usual 1024 are few under many slow callers."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-Valuation.add_asgi_middleware(gateway)  # type: ignore[attr-defined]

@@ -9,63 +9,108 @@ from pydantic import Field
 
 from hedonic.data.contract import Family
 from hedonic.model.budget import Budget
-from tasks.caching import Step, renewed
+from tasks.alerting import alert_of_failure
+from tasks.caching import Selection, Step
+from tasks.canary import try_canary
 from tasks.decide import decide_promotion
+from tasks.difference import show_difference
 from tasks.evaluate import evaluate_candidate
 from tasks.ingest import ingest, read_contract
-from tasks.outcome import TrainResult, ask, conclude
+from tasks.outcome import TrainResult, ask, conclude, stop
 from tasks.promote import Ending, abandon_run, begin, find_champion, record_verdict, register, roll_out
-from tasks.recognise import find_verdict, name_undertaking
+from tasks.recognise import find_verdict, is_unfinished, name_undertaking
 from tasks.release import build, make_release
 from tasks.train import train_candidate
 from tasks.tune import tune
+from tasks.turn import end_turn, take_turn
 from tasks.validate import validate_snapshot
 
 
-@flow(name="train", flow_run_name="{dataset}: {reason}", on_failure=[abandon_run], on_crashed=[abandon_run])
+@flow(
+    name="train",
+    flow_run_name="{dataset}: {reason}",
+    on_running=[take_turn],
+    on_completion=[end_turn],
+    on_failure=[abandon_run, alert_of_failure, end_turn],
+    on_crashed=[abandon_run, alert_of_failure, end_turn],
+    on_cancellation=[end_turn],
+)
 def train(
-    dataset: Annotated[str, Field(description="A contract in expectations/, without .yaml")] = "king_county",
-    trials: Annotated[
-        int | None, Field(description="Trials of the study; default: the contract's", ge=1)
-    ] = None,
-    time_budget_s: Annotated[float | None, Field(description="Begin no trial after this long", gt=0)] = None,
-    families: Annotated[tuple[Family, ...] | None, Field(description="Default: the contract's")] = None,
-    seed: Annotated[int, Field(description="Of everything random", ge=0)] = 0,
-    from_step: Annotated[Step | None, Field(description="Do this step and all after it again")] = None,
-    reason: Annotated[str, Field(description="Why this run, for the history")] = "by hand",
+    dataset: str = "king_county",
+    trials: Annotated[int | None, Field(ge=1)] = None,
+    time_budget_s: Annotated[float | None, Field(gt=0)] = None,
+    families: tuple[Family, ...] | None = None,
+    seed: Annotated[int, Field(ge=0)] = 0,
+    from_step: Step | None = None,
+    steps: tuple[Step, ...] | None = None,
+    reason: str = "by hand",
+    since: str | None = None,
 ) -> TrainResult:
     """Check the data, tune, train, gate, release, roll out and verify a price model.
 
-    A candidate that does not pass the gate is kept on record, and the champion stays.
+    A candidate that does not pass the gate is kept on record, and the champion stays. Where the contract
+    asks for a canary, the release first answers a share of the champion's requests.
+
+    Args:
+        dataset: A contract in expectations/, without .yaml.
+        trials: Trials of the study; default: the contract's.
+        time_budget_s: Begin no trial after this many seconds.
+        families: Families to try; default: the contract's.
+        seed: Of everything random.
+        from_step: Do this step and all after it again.
+        steps: Do these steps alone, on what the others left, and end with the last of them.
+        reason: Why this run, for the history.
+        since: Digest of the snapshot to compare the data with; default: the champion's.
     """
     contract = read_contract(dataset)
     budget = Budget(trials=trials or contract.search.trials, time_s=time_budget_s, families=families)
-    snapshot = ingest(contract)
+    selection = Selection(from_step, steps)
+    snapshot = ingest(contract, reason)
     undertaking = name_undertaking(contract, snapshot, budget, seed)
     known = find_verdict(contract, undertaking)
-    if known and from_step is None:
-        return conclude(contract, known, None, unchanged=True)
+    if known and not selection.is_made:
+        answer = ask(contract, roll_out(contract)) if is_unfinished(known) else None
+        return conclude(contract, known, answer, unchanged=answer is None)
 
     run_id = begin(contract, snapshot, reason)
     champion = find_champion(contract)
-    validated = renewed(validate_snapshot, "validate", from_step)(contract, snapshot, run_id)
-    tuning = renewed(tune, "tune", from_step)(contract, validated, budget, seed, run_id)
-    candidate = renewed(train_candidate, "train", from_step)(contract, validated, tuning, run_id)
-    evaluation = renewed(evaluate_candidate, "evaluate", from_step)(
+    show_difference(contract, snapshot, since)
+    validated = selection.apply("validate", validate_snapshot)(contract, snapshot, run_id)
+    if selection.ends_with("validate"):
+        return stop(contract, run_id, "validate")
+    tuning = selection.apply("tune", tune)(contract, validated, budget, seed, run_id)
+    if selection.ends_with("tune"):
+        return stop(contract, run_id, "tune")
+    candidate = selection.apply("train", train_candidate)(contract, validated, tuning, run_id)
+    if selection.ends_with("train"):
+        return stop(contract, run_id, "train")
+    evaluation = selection.apply("evaluate", evaluate_candidate)(
         contract, validated, candidate, tuning, run_id
     )
+    if selection.ends_with("evaluate"):
+        return stop(contract, run_id, "evaluate")
     verdict = decide_promotion(contract, validated, candidate, evaluation, champion, run_id)
 
     release = make_release(contract, validated, candidate, tuning) if verdict.promoted else None
     version = register(contract, snapshot, candidate, tuning, evaluation, verdict, release, run_id)
     bento = build(contract, release, verdict, tuning, evaluation, version, run_id) if release else None
+    if release:
+        verdict = try_canary(contract, release, champion, verdict, version, run_id)
+    if not verdict.promoted:
+        release = bento = None
     record = record_verdict(
         contract,
         snapshot,
         candidate,
         evaluation,
         verdict,
-        Ending(undertaking=undertaking, champion=champion, release=release, bento=bento, reason=reason),
+        Ending(
+            undertaking=undertaking if verdict.is_about_the_candidate else None,
+            champion=champion,
+            release=release,
+            bento=bento,
+            reason=reason,
+        ),
         run_id,
     )
     answer = ask(contract, roll_out(contract)) if release else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import task
 
 from hedonic.data.contract import Contract
 from hedonic.data.training_data import open_training_data
@@ -13,9 +12,12 @@ from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.promotion.evaluation import Evaluation
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
+from tasks.recording import recorded
+from tasks.run_page import logger, show_markdown
 
 
-@task(name="decide")
+@task(name="decide", persist_result=True)
+@recorded("decide")
 def decide_promotion(
     contract: Contract,
     validated: ValidatedSnapshot,
@@ -26,11 +28,12 @@ def decide_promotion(
 ) -> Verdict:
     """Return whether the candidate replaces the champion (a release digest), and why."""
     from hedonic.promotion.comparison import contest
+    from hedonic.promotion.description import verdict_markdown
     from hedonic.promotion.gate import decide
     from hedonic.promotion.latency import latency_ms
 
     settings = load_settings()
-    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    data = open_training_data(settings, contract, validated)
     model = CandidateStore(settings.candidates).load(candidate)
     folder = settings.releases / contract.name / champion if champion else None
     rival = contest(data, model, candidate.digest, folder)
@@ -48,11 +51,7 @@ def decide_promotion(
     )
     report = rival.comparison.write(settings.reports) if rival.comparison else None
     FlowRecord(settings, contract, run_id).decided(verdict, rival.comparison, report)
-    create_markdown_artifact(
-        key=f"verdict-{contract.name.replace('_', '-')}",
-        markdown=f"**{verdict.kind}**\n\n"
-        + "\n".join(f"- {f.outcome}: `{f.check}` {f.sentence}" for f in verdict.reasons),
-        description=f"Verdict on candidate {candidate.digest[:12]}",
-    )
-    get_run_logger().info(verdict.summary)
+    told = f"Verdict on candidate {candidate.digest[:12]}: {verdict.kind}"
+    show_markdown("verdict", contract.name, verdict_markdown(verdict), told)
+    logger().info(verdict.summary)
     return verdict

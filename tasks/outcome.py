@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from prefect import get_run_logger, task
+from prefect import task
 
 from hedonic.data.contract import Contract, Family, Frozen, load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.endpoint import Endpoint
+from hedonic.flow_record import FlowRecord
 from hedonic.model.budget import Budget
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Record
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
-from tasks.recognise import undertaking
+from tasks.alerting import tell_outcome
+from tasks.recognise import undertaking_key
+from tasks.run_page import logger, show_markdown, tag_run
 
 
 class TrainResult(Frozen):
     """What a training flow came to.
 
     Attributes:
-        outcome: ``promoted``, ``kept`` (the champion stays), ``refused``, or ``unchanged``.
+        outcome: ``promoted``, ``kept`` (the champion stays), ``refused``, ``unchanged``, or
+            ``stopped`` after the last step that was asked for.
         prediction: the endpoint's answer to the contract's example, where it was rolled out.
         written: what was written, by name, relative to the project root where it is below it.
     """
 
-    outcome: Literal["promoted", "kept", "refused", "unchanged"]
+    outcome: Literal["promoted", "kept", "refused", "unchanged", "stopped"]
     verdict: Verdict | None = None
     release: str | None = None
     bento: str | None = None
@@ -43,7 +48,14 @@ def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
     from hedonic.answer import example_row
 
     answer = ask_endpoint(load_settings(), contract, [example_row(contract)])
-    get_run_logger().info("%s answers", endpoint.url)
+    show_markdown(
+        "answer",
+        contract.name,
+        f"`{endpoint.url}` serves release `{endpoint.release}`\n\n"
+        f"```json\n{json.dumps(answer, indent=1, ensure_ascii=False)}\n```\n",
+        f"{endpoint.url} answers",
+    )
+    logger().info("%s answers", endpoint.url)
     return answer
 
 
@@ -52,7 +64,20 @@ def conclude(
     contract: Contract, record: Record, answer: dict[str, Any] | None, *, unchanged: bool
 ) -> TrainResult:
     """Return the outcome that a record of the history stands for."""
-    return outcome_of(contract, record, answer, unchanged=unchanged)
+    result = outcome_of(contract, record, answer, unchanged=unchanged)
+    tag_run(result.outcome, *([record.kind] if unchanged else []))
+    show_markdown("outcome", contract.name, _markdown(contract, result, record), f"The run: {result.outcome}")
+    tell_outcome(load_settings(), contract, record, unchanged=unchanged)
+    return result
+
+
+@task(name="stop")
+def stop(contract: Contract, run_id: str, step: str) -> TrainResult:
+    """Return the outcome of a run that ends with a step before the verdict."""
+    FlowRecord(load_settings(), contract, run_id).finish("FINISHED")
+    tag_run("stopped")
+    logger().info("%s was the last step that was asked for", step)
+    return TrainResult(outcome="stopped", figures={}, written={})
 
 
 def recognise(
@@ -68,9 +93,12 @@ def recognise(
     contract = load_contract(settings.expectations / f"{dataset}.yaml")
     budget = Budget(trials=trials or contract.search.trials, time_s=time_budget_s, families=families)
     snapshot = SnapshotStore(settings.snapshots).ingest(contract, settings.root)
-    digest = undertaking(contract, snapshot, budget, seed)
+    digest = undertaking_key(contract, snapshot, budget, seed).digest
     record = History(settings.history).find_recipe(dataset, digest)
-    return outcome_of(contract, record, None, unchanged=True) if record else None
+    if record is None:
+        return None
+    tell_outcome(settings, contract, record, unchanged=True)
+    return outcome_of(contract, record, None, unchanged=True)
 
 
 def outcome_of(
@@ -93,3 +121,13 @@ def outcome_of(
         figures=dict(record.figures),
         written={name: str(path) for name, path in written.items()},
     )
+
+
+def _markdown(contract: Contract, result: TrainResult, record: Record) -> str:
+    told = record.verdict.summary if record.verdict else record.kind
+    since = f" since {record.at[:16].replace('T', ' ')} UTC" if result.outcome == "unchanged" else ""
+    figures = [f"| {name} | {value:,.4g} |" for name, value in result.figures.items() if value is not None]
+    lines = [f"**{contract.title}: {result.outcome}**{since}", "", told, ""]
+    lines += ["| figure | value |", "|---|---:|", *figures] if figures else []
+    lines += ["", *[f"- {name}: `{path}`" for name, path in result.written.items()]]
+    return "\n".join(lines) + "\n"

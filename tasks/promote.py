@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prefect import Flow, State, get_run_logger, task
+from typing import Any
+
+from prefect import Flow, State, task
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
@@ -17,28 +19,29 @@ from hedonic.promotion.history import History
 from hedonic.promotion.record import Entry, Record
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
+from tasks.run_page import logger, show_link
 
 
 class Ending(Frozen):
     """How a run ended.
 
     Attributes:
-        undertaking: digest of all that shaped its outcome.
+        undertaking: digest of all that shaped its outcome; None where it is to be tried again.
         champion: the release that the verdict was about, None for none.
         release, bento: what was made behind a promoting verdict.
         reason: why the run was.
     """
 
-    undertaking: str
+    undertaking: str | None
     champion: str | None
     release: str | None
     bento: str | None
     reason: str
 
 
-def abandon_run(flow: Flow[..., object], run: FlowRun, state: State) -> None:
+def abandon_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """End the MLflow run of a flow run that failed or crashed."""
-    abandon(load_settings(), str(run.parameters["dataset"]), str(run.id))
+    abandon(load_settings(), str(flow_run.parameters["dataset"]), str(flow_run.id))
 
 
 @task(name="begin")
@@ -50,7 +53,11 @@ def begin(contract: Contract, snapshot: Snapshot, reason: str) -> str:
     project(settings, contract.name)
     record = FlowRecord.begin(settings, contract, flow_run=str(flow_run.id), reason=reason)
     record.ingested(snapshot, SnapshotStore(settings.snapshots).file(snapshot))
-    get_run_logger().info("MLflow run %s", record.run_id)
+    url = record.tracking.url(record.run_id)
+    show_link(
+        "mlflow-run", contract.name, url, f"MLflow run {record.run_id[:12]}", "Figures, curves and plots"
+    )
+    logger().info("MLflow run %s", record.run_id)
     return record.run_id
 
 
@@ -58,11 +65,11 @@ def begin(contract: Contract, snapshot: Snapshot, reason: str) -> str:
 def find_champion(contract: Contract) -> str | None:
     """Return the release digest of the champion, None when there is none."""
     champion = History(load_settings().history).champion(contract.name)
-    get_run_logger().info("champion: %s", champion.release[:12] if champion and champion.release else "none")
+    logger().info("champion: %s", champion.release[:12] if champion and champion.release else "none")
     return champion.release if champion else None
 
 
-@task(name="register")
+@task(name="register", persist_result=True)
 def register(
     contract: Contract,
     snapshot: Snapshot,
@@ -74,7 +81,7 @@ def register(
     run_id: str,
 ) -> int:
     """Return the number of the model version that holds the release's model, or the rejected candidate's."""
-    from hedonic.promotion.registry import describe, link_release, register_version
+    from hedonic.promotion.registry import describe, link_release, model_name, register_version
 
     settings = load_settings()
     folder = CandidateStore(settings.candidates).folder(candidate) / "model"
@@ -101,11 +108,18 @@ def register(
     )
     if release is not None:
         link_release(settings, contract.name, version, release)
-    get_run_logger().info("model version %d", version)
+    show_link(
+        "model-version",
+        contract.name,
+        f"http://{settings.host}:{settings.ports.mlflow}/#/models/{model_name(contract.name)}/versions/{version}",
+        f"{model_name(contract.name)} version {version}",
+        f"The model as MLflow has it: {'challenger' if verdict.promoted else 'rejected'}",
+    )
+    logger().info("model version %d", version)
     return version
 
 
-@task(name="record-verdict")
+@task(name="record-verdict", persist_result=True)
 def record_verdict(
     contract: Contract,
     snapshot: Snapshot,
@@ -138,7 +152,7 @@ def record_verdict(
     record = History(settings.history).append(entry, expected_champion=ending.champion)
     project(settings, contract.name)
     FlowRecord(settings, contract, run_id).finish("FINISHED")
-    get_run_logger().info("%s %s", verdict.kind, (ending.release or candidate.digest)[:12])
+    logger().info("%s %s", verdict.kind, (ending.release or candidate.digest)[:12])
     return record
 
 
@@ -146,7 +160,10 @@ def record_verdict(
 def roll_out(contract: Contract) -> Endpoint:
     """Return the endpoint once it serves the champion and has answered its golden rows."""
     from hedonic.endpoint import start_endpoint
+    from hedonic.promotion.projection import project
 
-    endpoint = start_endpoint(load_settings(), contract.name, contract.serve.port)
-    get_run_logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
+    settings = load_settings()
+    project(settings, contract.name)  # again, for a run that was interrupted before it had
+    endpoint = start_endpoint(settings, contract.name, contract.serve.port)
+    logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
     return endpoint

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from prefect import get_run_logger, task
+from prefect import task
+from prefect.runtime import flow_run
 
 from hedonic.data.contract import Contract
 from hedonic.data.snapshot import Snapshot
-from hedonic.lineage import undertaking_digest
 from hedonic.model.budget import Budget
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Record
 from hedonic.settings import load_settings
+from hedonic.step_key import StepBook, StepKey, StepRecord
+from tasks.run_page import logger
 
 FLOW = "flows/train.py"
 
@@ -20,26 +20,35 @@ FLOW = "flows/train.py"
 @task(name="name-undertaking")
 def name_undertaking(contract: Contract, snapshot: Snapshot, budget: Budget, seed: int) -> str:
     """Return the digest of all that shapes the outcome: contract, rows, budget, seed, code and lock."""
-    return undertaking(contract, snapshot, budget, seed)
+    key = undertaking_key(contract, snapshot, budget, seed)
+    StepBook(load_settings()).write(
+        StepRecord(key=key, arguments=key.inputs, output=key.digest, seconds=0.0, flow_run=flow_run.id)
+    )
+    return key.digest
 
 
 @task(name="recognise")
 def find_verdict(contract: Contract, undertaking: str) -> Record | None:
     """Return the record of an earlier verdict on the same undertaking, None when it is new."""
     record = History(load_settings().history).find_recipe(contract.name, undertaking)
-    get_run_logger().info(
+    logger().info(
         "unchanged since %s: nothing to train" if record else "new: not judged before%.0s",
         record.at if record else "",
     )
     return record
 
 
-def undertaking(contract: Contract, snapshot: Snapshot, budget: Budget, seed: int) -> str:
-    """Return the digest, outside any flow run."""
-    inputs: dict[str, Any] = {
-        "contract": contract.digest,
+def is_unfinished(record: Record) -> bool:
+    """Return whether this very run made its release champion before it was interrupted."""
+    return record.kind == "promoted" and record.flow_run is not None and record.flow_run == flow_run.id
+
+
+def undertaking_key(contract: Contract, snapshot: Snapshot, budget: Budget, seed: int) -> StepKey:
+    """Return all that shapes the outcome, under the name ``run``; outside any flow run, too."""
+    inputs = {
+        "contract": contract.model_dump(mode="json"),
         "snapshot": snapshot.digest,
         "budget": budget.model_dump(mode="json"),
         "seed": seed,
     }
-    return undertaking_digest(load_settings().root, FLOW, **inputs)
+    return StepKey.make(load_settings().root, "run", contract.name, FLOW, inputs)

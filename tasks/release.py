@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import task
 
 from hedonic.data.contract import Contract
 from hedonic.data.training_data import open_training_data
@@ -17,11 +16,14 @@ from hedonic.model.study import Tuning
 from hedonic.promotion.evaluation import Evaluation
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
+from tasks.recording import recorded
+from tasks.run_page import logger, show_markdown
 
 FLOW = "flows/train.py"
 
 
-@task(name="release")
+@task(name="release", persist_result=True)
+@recorded("release")
 def make_release(
     contract: Contract,
     validated: ValidatedSnapshot,
@@ -35,7 +37,7 @@ def make_release(
     from hedonic.serving.predictor import Predictor
 
     settings = load_settings()
-    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    data = open_training_data(settings, contract, validated)
     judged = CandidateStore(settings.candidates).load(candidate)
     content = make_content(
         data,
@@ -48,13 +50,11 @@ def make_release(
         answers=lambda model, instances: Predictor(model).predict(instances),
     )
     folder = write_release(settings.releases, content)
-    get_run_logger().info(
-        "release %s%s", folder.name[:12], " (refitted)" if content.judged is not None else ""
-    )
+    logger().info("release %s%s", folder.name[:12], " (refitted)" if content.judged is not None else "")
     return folder.name
 
 
-@task(name="build-bento")
+@task(name="build-bento", persist_result=True)
 def build(
     contract: Contract,
     release: str,
@@ -68,8 +68,10 @@ def build(
     from hedonic.lineage import actor
     from hedonic.model.manifest import ReleaseRecord
     from hedonic.promotion.bento import build_bento
-    from hedonic.promotion.description import figures_markdown
+    from hedonic.promotion.description import release_markdown
     from hedonic.promotion.release import write_record
+    from hedonic.promotion.release_store import publish_release
+    from tasks.links import tool_links
 
     settings = load_settings()
     folder, known = settings.releases / contract.name / release, commit(settings.root)
@@ -86,13 +88,19 @@ def build(
         figures=evaluation.figures,
     )
     write_record(folder, record)
+    if settings.store_url:
+        logger().info("release copied to %s", publish_release(folder, settings.store_url))
     bento = build_bento(settings.root, folder, settings.bentos, promoted=verdict.promoted)
     FlowRecord(settings, contract, run_id).released(release, bento.tag, version)
-    create_markdown_artifact(
-        key=f"release-{contract.name.replace('_', '-')}",
-        markdown=f"Release `{release}`, bento `{bento.tag}`, model version {version}, study "
-        f"`{tuning.study.name}` trial {tuning.study.best.number}.\n\n{figures_markdown(evaluation)}",
-        description=f"Release {release[:12]} of {contract.title}",
-    )
-    get_run_logger().info("bento %s", bento.tag)
+    facts = {
+        "release": release,
+        "bento": bento.tag,
+        "model version": str(version),
+        "study": f"{tuning.study.name}, trial {tuning.study.best.number}",
+        "commit": record.commit or "none",
+        "folder": str(folder),
+    }
+    card = release_markdown(facts, tool_links(settings, contract, tuning.study.name, run_id), evaluation)
+    show_markdown("release", contract.name, card, f"Release {release[:12]} of {contract.title}")
+    logger().info("bento %s", bento.tag)
     return bento.tag

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect import task
 from prefect.runtime import flow_run
 
 from hedonic.data.contract import Contract
@@ -13,25 +12,27 @@ from hedonic.data.training_data import open_training_data
 from hedonic.data.validated import ValidatedSnapshot
 from hedonic.flow_record import FlowRecord
 from hedonic.model.budget import Budget
-from hedonic.model.study import Trial, Tuning
+from hedonic.model.study import Study, Trial, Tuning
 from hedonic.settings import load_settings
 from tasks.caching import by_content
+from tasks.recording import recorded
+from tasks.run_page import Progress, logger, show_image, show_table
 
 
-@task(
-    name="tune",
-    persist_result=True,
-    cache_key_fn=by_content("tasks/tune.py", "contract", "validated", "budget", "seed"),
-)
+@task(name="tune", persist_result=True, cache_key_fn=by_content("tune"))
+@recorded("tune")
 def tune(contract: Contract, validated: ValidatedSnapshot, budget: Budget, seed: int, run_id: str) -> Tuning:
     """Return the best recipe that the budget finds."""
     from hedonic.model.tuning import search_recipe
 
-    settings, logger = load_settings(), get_run_logger()
-    data = open_training_data(contract, validated, snapshots=settings.snapshots, reports=settings.validations)
+    settings, log = load_settings(), logger()
+    data = open_training_data(settings, contract, validated)
+
+    progress = Progress("tune", contract.name, f"Trials of {budget.trials}")
 
     def tell(trial: Trial) -> None:
-        logger.info(
+        progress.reach(trial.number + 1, budget.trials)
+        log.info(
             "trial %d of %d: %s, %s %s",
             trial.number + 1,
             budget.trials,
@@ -50,16 +51,10 @@ def tune(contract: Contract, validated: ValidatedSnapshot, budget: Budget, seed:
         workers=settings.workers,
         on_trial=tell,
     )
-    FlowRecord(settings, contract, run_id).tuned(tuning)
-    create_table_artifact(
-        key=f"leaderboard-{contract.name.replace('_', '-')}",
-        table=[
-            {"family": t.family, contract.search.metric: t.loss, "trial": t.number, **t.parameters}
-            for t in tuning.study.leaderboard
-        ],
-        description=f"Best trial of each family in study {tuning.study.name}",
-    )
-    logger.info(
+    plot = FlowRecord(settings, contract, run_id).tuned(tuning)
+    progress.reach(1, 1)
+    _show(contract, tuning.study, plot)
+    log.info(
         "%s is best of %d trials and %d baselines: %s %.5g",
         tuning.recipe.family,
         tuning.study.n_trials,
@@ -68,3 +63,21 @@ def tune(contract: Contract, validated: ValidatedSnapshot, budget: Budget, seed:
         tuning.study.best.loss,
     )
     return tuning
+
+
+def _show(contract: Contract, study: Study, plot: str) -> None:
+    rows = [
+        {
+            "family": t.family,
+            study.metric: t.loss,
+            "trial": t.number,
+            "state": t.state.lower(),
+            **t.parameters,
+        }
+        for t in (*study.trials, *study.baselines)
+    ]
+    best = [next(row for row in rows if row["trial"] == t.number and row["family"] == t.family)
+            for t in study.leaderboard]  # fmt: skip
+    show_table("leaderboard", contract.name, best, f"Best trial of each family in study {study.name}")
+    show_table("trials", contract.name, rows, f"Every trial of study {study.name}; -1 is a baseline")
+    show_image("study", contract.name, plot, f"Loss of each trial of study {study.name}")

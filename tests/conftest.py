@@ -8,8 +8,9 @@ from hypothesis import settings
 
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 from tests.drills import TABLE, drill_table
+from tests.postgres import postgres, postgres_url
 
-__all__ = ["drill_table"]
+__all__ = ["drill_table", "postgres", "postgres_url"]
 
 os.environ.update(NUMERIC_ENVIRONMENT | QUIET_ENVIRONMENT)
 # A red run must be red again: the drills ask for more examples by their own setting.

@@ -13,8 +13,8 @@ from hedonic.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = (
-    "src", "flows", "tasks", "bentos", "prefect.yaml", "prefect.toml", "bentofile.yaml", "pyproject.toml",
-    "requirements.txt", "requirements-serve.txt",
+    "src", "flows", "tasks", "bentos", "deployments", "prefect.yaml", "prefect.toml", "bentofile.yaml",
+    "pyproject.toml", "requirements.txt", "requirements-serve.txt",
 )  # fmt: skip
 
 

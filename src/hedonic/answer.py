@@ -69,6 +69,28 @@ def ask(settings: Settings, contract: Contract, rows: Sequence[Any]) -> dict[str
     raise kind(f"{endpoint_url(settings, contract)}/predict answered {status}: {_problems(content, raw)}")
 
 
+def endpoint_info(settings: Settings, contract: Contract) -> dict[str, Any] | None:
+    """Return what the endpoint of a data set says of itself; None where none answers.
+
+    Raises:
+        UserError: it asks for a token that we do not have.
+    """
+    connection = http.client.HTTPConnection(settings.host, contract.serve.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/model/info", headers=settings.authorization)
+        reply = connection.getresponse()
+        status, raw = reply.status, reply.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        raise UserError(f"{endpoint_url(settings, contract)} asks for its token: set HEDONIC_API_TOKEN.")
+    content = _parse(raw)
+    known = status == http.HTTPStatus.OK and content is not None and content.get("dataset") == contract.name
+    return content if known else None
+
+
 def describe(prediction: Mapping[str, Any]) -> str:
     """Return a prediction in words: the estimate with its unit, its intervals and its warnings."""
     lines = [f"{prediction['estimate']:,.0f} {prediction['unit']}"]

@@ -1,26 +1,36 @@
-"""The endpoint of a data set: its champion behind HTTP, as a supervised process on loopback."""
+"""The endpoint of a data set: its champion behind HTTP, as a supervised process on loopback.
+
+The process follows the pointer: another champion is taken in place, without a failed request, as long as
+the code that serves it is the same. Other code is another process, which takes over the socket.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import verify_release
+from hedonic.promotion.bento import bento_code, code_digest
+from hedonic.promotion.pointer import pointer_path
 from hedonic.serving.golden import verify_served
 from hedonic.serving.source import champion_source
 from hedonic.settings import Settings
-from hedonic.supervisor import Process, Supervisor
+from hedonic.supervisor import Process, Supervisor, log_tail
 
 READY_LIMIT_S = 90.0
+FOLLOW_S = 0.2
+TOKEN, CODE, BENTO = "HEDONIC_API_TOKEN", "HEDONIC_CODE", "HEDONIC_BENTO"
 _POLL_S = 0.1
-_LOG_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,8 @@ class Endpoint:
 
     Attributes:
         release: the digest of the release that it serves.
-        bento: the tag of the bento that it runs; None when it runs from the project's folder.
+        bento: the tag of the bento whose code it runs, which may be that of an earlier champion; None when
+            it runs from the project's folder.
     """
 
     dataset: str
@@ -47,8 +58,9 @@ def process_name(dataset: str) -> str:
 def start_endpoint(settings: Settings, dataset: str, port: int, limit_s: float = READY_LIMIT_S) -> Endpoint:
     """Return the endpoint, once it serves the champion that the pointer of ``dataset`` names.
 
-    One that serves it already is left alone; one that serves another release is replaced: its callers
-    wait for the new process, for the socket stays. Every golden row is asked over HTTP at the end.
+    One that serves it already is left alone. One that serves another release by the same code takes the
+    champion in place, or refuses it and goes on serving what it serves. One of other code is replaced: its
+    callers wait for the new process, for the socket stays. Every golden row is asked over HTTP at the end.
 
     Raises:
         UserError: there is no champion yet, or the port is in use.
@@ -59,14 +71,27 @@ def start_endpoint(settings: Settings, dataset: str, port: int, limit_s: float =
     verify_release(source.folder, source.release)
     name, supervisor = process_name(dataset), Supervisor(settings)
     url = f"http://{settings.host}:{port}"
-    supervisor.keep(_process(settings, dataset, port, source.release, source.bento))
+    process = _process(settings, supervisor, dataset, port, source.bento)
+    before = supervisor.process_pid(name)
+    supervisor.keep(process)
+    waiting = _Waiting(supervisor, name, url, source.release, settings.authorization)
+    if before is not None and supervisor.process_pid(name) == before:
+        asked_at = datetime.now(UTC)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(pointer_path(settings.home, dataset))  # a release that was refused is looked at again
+        pid = waiting.for_swap(before, asked_at, limit_s)
+    else:
+        try:
+            pid = waiting.for_start(limit_s)
+        except HedonicError:
+            supervisor.drop(name)
+            raise
     try:
-        pid = _wait(supervisor, name, url, source.release, limit_s, settings.authorization)
         verify_served(url, source.folder, headers=settings.authorization)
     except HedonicError:
         supervisor.drop(name)
         raise
-    return Endpoint(dataset, url, pid, source.release, source.bento)
+    return Endpoint(dataset, url, pid, source.release, process.environment[BENTO] or None)
 
 
 def stop_endpoint(settings: Settings, dataset: str) -> None:
@@ -76,25 +101,34 @@ def stop_endpoint(settings: Settings, dataset: str) -> None:
 
 def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | None:
     """Return what answers for a data set now; None when nothing of ours does."""
-    pid = Supervisor(settings).process_pid(process_name(dataset))
     url = f"http://{settings.host}:{port}"
     info = _info(url, settings.authorization, timeout_s=2.0)
+    pid = Supervisor(settings).process_pid(process_name(dataset))  # now: it may be another
     if pid is None or info is None or info["dataset"] != dataset:
         return None
     return Endpoint(dataset, url, pid, info["model"]["release"], info["bento"])
 
 
-def _process(settings: Settings, dataset: str, port: int, release: str, bento: str | None) -> Process:
+def _process(
+    settings: Settings, supervisor: Supervisor, dataset: str, port: int, bento: str | None
+) -> Process:
     """Return the process: BentoML's own worker on a socket that the supervisor holds.
 
     ``bentoml serve`` would put a second supervisor between ours and the worker: killed, it leaves the
-    worker as an orphan on the port.
+    worker as an orphan on the port. What runs the same code already stays as it is.
     """
-    metrics = settings.home / "supervisor" / "metrics" / dataset / release[:16]
-    metrics.mkdir(parents=True, exist_ok=True)
-    what = settings.root if bento is None else _bento_folder(settings, bento)
     name = process_name(dataset)
+    what = settings.root if bento is None else _bento_folder(settings, bento)
+    code = bento_code(what) if bento is not None else code_digest(settings.root)
+    kept = supervisor.environment(name)
+    if bento is not None and code is not None and kept.get(CODE) == code and kept.get(BENTO):
+        with contextlib.suppress(ReleaseRefused):  # it is gone: the new one serves
+            bento, what = kept[BENTO], _bento_folder(settings, kept[BENTO])
+    metrics = settings.home / "supervisor" / "metrics" / dataset / (code or "unknown")[:16]
+    metrics.mkdir(parents=True, exist_ok=True)
     worker = (sys.executable, "-m", "_bentoml_impl.worker.service", str(what))
+    # A token that this command does not know stays: nothing opens a door by being silent about it.
+    token = (settings.api_token or "").strip() or kept.get(TOKEN)
     return Process(
         name=name,
         arguments=(
@@ -110,8 +144,13 @@ def _process(settings: Settings, dataset: str, port: int, release: str, bento: s
         working_dir=what,
         environment={
             "HEDONIC_DATASET": dataset,
-            "HEDONIC_RELEASE": release,  # another champion restarts the process
+            "HEDONIC_RELEASE_URI": f"champion:{dataset}",
+            "HEDONIC_RELEASE": "",  # what follows the champion is not held to one release
+            "HEDONIC_FOLLOW_S": str(FOLLOW_S),
+            CODE: code or "",
+            BENTO: bento or "",
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            **({TOKEN: token} if token else {}),
         },
     )
 
@@ -124,21 +163,66 @@ def _bento_folder(settings: Settings, tag: str) -> Path:
     return folder
 
 
-def _wait(
-    supervisor: Supervisor, name: str, url: str, release: str, limit_s: float, headers: Mapping[str, str]
-) -> int:
-    """Return the pid once the process is ready with that release."""
-    deadline, first = time.monotonic() + limit_s, None
-    while time.monotonic() < deadline:
-        pid = supervisor.process_pid(name)
-        first = first or pid
-        if pid != first or supervisor.pid() is None:
-            raise HedonicError(f"{name}: ended while starting. {_tail(supervisor.log(name))}")
-        info = _info(url, headers, timeout_s=1.0)
-        if pid is not None and info is not None and info["model"]["release"] == release:
-            return pid
-        time.sleep(_POLL_S)
-    raise HedonicError(f"{name}: not ready on {url} after {limit_s:.0f} s. {_tail(supervisor.log(name))}")
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """For a release to be served by a process."""
+
+    supervisor: Supervisor
+    name: str
+    url: str
+    release: str
+    headers: Mapping[str, str]
+
+    def for_start(self, limit_s: float, first: int | None = None) -> int:
+        """Return the pid once the process that was just started is ready with the release."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            pid = self.supervisor.process_pid(self.name)
+            first = first or pid
+            if pid != first or self.supervisor.pid() is None:
+                raise HedonicError(f"{self.name}: ended while starting. {self._tail()}")
+            info = self._asked()
+            if pid is not None and info is not None and info["model"]["release"] == self.release:
+                return pid
+            time.sleep(_POLL_S)
+        raise HedonicError(f"{self.name}: not ready on {self.url} after {limit_s:.0f} s. {self._tail()}")
+
+    def for_swap(self, running: int, asked_at: datetime, limit_s: float) -> int:
+        """Return the pid once the process serves the release in place.
+
+        Raises:
+            ReleaseRefused: the process refused it since ``asked_at``, and serves what it served.
+            HedonicError: it did neither in ``limit_s`` seconds, or died of it.
+        """
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            pid = self.supervisor.process_pid(self.name)
+            if pid not in (None, running):  # it died, and the supervisor started it again
+                return self.for_start(limit_s, pid)
+            info = self._asked()
+            if info is not None and info["model"]["release"] == self.release:
+                return running
+            refused = info.get("refused") if info is not None else None
+            if (
+                refused
+                and refused["release"] == self.release
+                and datetime.fromisoformat(refused["at"]) >= asked_at
+            ):
+                served = info["model"]["release"] if info else ""
+                raise ReleaseRefused(
+                    f"{self.name}: refused, and release {served[:16]} is still served: {refused['reason']}"
+                )
+            time.sleep(_POLL_S)
+        raise HedonicError(
+            f"{self.name}: does not serve release {self.release[:16]} on {self.url} after {limit_s:.0f} s; "
+            f"it was left running. {self._tail()}"
+        )
+
+    def _asked(self) -> dict[str, Any] | None:
+        return _info(self.url, self.headers, timeout_s=1.0)
+
+    def _tail(self) -> str:
+        return log_tail(self.supervisor.log(self.name))
 
 
 def _info(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, Any] | None:
@@ -153,11 +237,3 @@ def _info(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, A
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and {"model", "dataset", "bento"} <= content.keys() else None
-
-
-def _tail(log: Path) -> str:
-    """Return the end of a log, for an error message."""
-    if not log.is_file():
-        return f"It wrote no log ({log})."
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-    return f"The end of {log}:\n" + "\n".join(lines)

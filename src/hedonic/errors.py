@@ -22,7 +22,16 @@ class SourceError(UserError):
 
 
 class ValidationRefused(UserError):
-    """The data break a critical expectation; no validated snapshot was made."""
+    """The data break a critical expectation; no validated snapshot was made.
+
+    Attributes:
+        report: sha256 of the report that says so; None where there is none.
+    """
+
+    def __init__(self, message: str, report: str | None = None) -> None:
+        """Say what is broken, and name the report."""
+        super().__init__(message)
+        self.report = report
 
 
 class ReleaseRefused(HedonicError):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float64]
 
+HISTORY = "history.png"
+
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
@@ -81,8 +83,8 @@ class FlowRecord:
             artifacts=[file],
         )
 
-    def tuned(self, tuning: Tuning) -> None:
-        """Put the study below the run: a run a trial, its history, and how the clusters were chosen."""
+    def tuned(self, tuning: Tuning) -> str:
+        """Return the address of the study's plot, once study, trials and plots are below the run."""
         tracking, study = self.tracking, tuning.study
         recipe = {"family": tuning.recipe.family, **tuning.recipe.parameters}
         with _figures(_study_figures(tuning)) as files:
@@ -98,6 +100,7 @@ class FlowRecord:
             step, [_trial_record(trial, study.name) for trial in study.trials], metric=study.metric
         )
         tracking.log(self.run_id, params={**recipe, "study": study.name, "trial": study.best.number})
+        return tracking.artifact_url(step, HISTORY)
 
     def trained(self, candidate: Candidate, recipe: Recipe) -> None:
         """Put the fit below the run: the loss after each iteration, and the importances."""
@@ -148,6 +151,13 @@ class FlowRecord:
         facts = {"release": release, "bento": bento, "model_version": version}
         self.tracking.log_step(self.run_id, "release", params=facts)
 
+    def canaried(self, verdict: Verdict, metrics: Mapping[str, float | None]) -> None:
+        """Put the canary below the run, and the verdict that it left on the run."""
+        tags = {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
+        tracking = self.tracking
+        tracking.log_step(self.run_id, "canary", metrics=metrics, tags=tags)
+        tracking.log(self.run_id, tags=tags)
+
     def finish(self, status: Status) -> None:
         """End the run."""
         self.tracking.finish(self.run_id, status)
@@ -176,7 +186,7 @@ def _study_figures(tuning: Tuning) -> dict[str, Figure]:
     study, metric = tuning.study, tuning.study.metric
     finished = [t for t in study.trials if t.family == tuning.recipe.family and t.state == "COMPLETE"]
     figures = {
-        "history.png": model_plots.study_history(
+        HISTORY: model_plots.study_history(
             [t.loss if math.isfinite(t.loss) else None for t in study.trials],
             [t.family for t in study.trials],
             metric=metric,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import getpass
 import hashlib
-import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -40,24 +41,42 @@ def code_digest(root: Path, sources: Iterable[str]) -> str:
     Raises:
         UserError: a source does not exist, or is not Python.
     """
-    digest = hashlib.sha256()
-    for path in sorted(set(_files(root, sources))):
-        name = path.relative_to(root).as_posix()
-        digest.update(f"{name}\0{hashlib.sha256(_meaning(path)).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return digest_of(code_digests(root, sources))
 
 
-def step_sources(root: Path, entry: str) -> tuple[str, ...]:
+def code_digests(root: Path, sources: Iterable[str]) -> dict[str, str]:
+    """Return the sha256 of what each Python source means, by its path below ``root``.
+
+    Raises:
+        UserError: a source does not exist, or is not Python.
+    """
+    paths = sorted(set(_files(root, sources)))
+    return {path.relative_to(root).as_posix(): _source(path).digest for path in paths}
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """Return the one sha256 of the digests of many files."""
+    told = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def step_sources(root: Path, entry: str, leave_out: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the project's files that a step may run: its own and all that they import, transitively.
 
     Imports are read from the source, those inside functions too, so the answer needs no upkeep.
     ``root / "src"`` and ``root`` are searched, as they are on the path of a run.
+
+    Args:
+        root: the project root.
+        entry: the step's module, below ``root``.
+        leave_out: files that do not shape what the step returns, and what they alone import.
     """
     found: set[Path] = set()
+    passed_over = {root / name for name in leave_out}
     waiting = [root / entry]
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and path not in passed_over:
             found.add(path)
             waiting += [file for name in _imports(root, path) for file in _module_files(root, name)]
     return tuple(sorted(path.relative_to(root).as_posix() for path in found))
@@ -69,13 +88,17 @@ def lock_digest(root: Path, lock: str = LOCK) -> str:
     Raises:
         UserError: there is no such file.
     """
-    path = root / lock
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: no such lock. Run `make lock` to write it.") from err
-    kept = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+    return hashlib.sha256("\n".join(_requirements(root / lock)).encode()).hexdigest()
+
+
+def locked_versions(root: Path, lock: str = LOCK) -> dict[str, str]:
+    """Return the version that the lock pins of each distribution.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    pinned = (line.split("==", 1) for line in _requirements(root / lock) if not line[0].isspace())
+    return {part[0].strip(): part[1].split()[0] for part in pinned if len(part) == 2}
 
 
 def commit(root: Path) -> Commit | None:
@@ -98,6 +121,15 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
     return versions
 
 
+def _requirements(path: Path) -> list[str]:
+    """Return the lines of a lock without its comments."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as err:
+        raise UserError(f"{path}: no such lock. Run `make lock` to write it.") from err
+    return [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
 def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
     for source in sources:
         path = root / source
@@ -109,8 +141,35 @@ def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
             raise UserError(f"{path}: no such source. Give files or folders relative to {root}.")
 
 
-def _meaning(path: Path) -> bytes:
-    return _dump(_parse(path)).encode()
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a Python file means, and the imports in it.
+
+    Attributes:
+        digest: sha256 of its meaning.
+        imports: the module that each names, with the number of its leading dots.
+    """
+
+    digest: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+
+
+def _source(path: Path) -> _Source:
+    """Return what the file means now; a file that was not written since is not read again."""
+    status = path.stat()
+    return _read_source(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _read_source(path: Path, _written: tuple[int, int, int]) -> _Source:
+    tree = _parse(path)
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return _Source(hashlib.sha256(_dump(tree).encode()).hexdigest(), tuple(imports))
 
 
 def _parse(path: Path) -> ast.Module:
@@ -135,14 +194,11 @@ def _dump(node: object) -> str:
 def _imports(root: Path, path: Path) -> Iterator[str]:
     """Yield the dotted names that a file imports; ``from a import b`` may mean the module a.b."""
     package = path.relative_to(root / "src" if (root / "src") in path.parents else root).parent.parts
-    for node in ast.walk(_parse(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*base, *([node.module] if node.module else [])))
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+    for level, named, members in _source(path).imports:
+        base = package[: len(package) - level + 1] if level else ()
+        module = ".".join((*base, *([named] if named else [])))
+        yield module
+        yield from (f"{module}.{member}" for member in members)
 
 
 def _module_files(root: Path, name: str) -> Iterator[Path]:
@@ -172,19 +228,3 @@ def actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def undertaking_digest(root: Path, entry: str, **inputs: object) -> str:
-    """Return the sha256 of everything that shapes a run: its inputs, its code and its lock.
-
-    Args:
-        root: the project root.
-        entry: the flow's module; all that it imports counts as its code.
-        inputs: JSON values, such as digests and parameters.
-    """
-    content = {
-        "inputs": inputs,
-        "code": code_digest(root, step_sources(root, entry)),
-        "lock": lock_digest(root),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

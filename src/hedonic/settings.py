@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
@@ -33,6 +33,9 @@ QUIET_ENVIRONMENT = {
 }
 
 
+Severity = Literal["info", "warning", "critical"]
+
+
 class Ports(BaseModel):
     """The loopback ports of the parts; an endpoint's own port is in its contract."""
 
@@ -42,6 +45,43 @@ class Ports(BaseModel):
     prefect: int = 4200
     mlflow: int = 5000
     optuna: int = 8080
+
+
+class Watch(BaseModel):
+    """How the watcher looks at sources and at the repository.
+
+    Attributes:
+        debounce_s: a file written within the last so many seconds is left alone.
+        every_s: everything is looked at this often even if the system reports no change, and an event
+            that did not reach the server is sent again.
+        patience_s: a source that cannot be read is left alone for so long before it is told.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    debounce_s: float = Field(default=1.0, gt=0)
+    every_s: float = Field(default=10.0, gt=0)
+    patience_s: float = Field(default=30.0, ge=0)
+
+
+class AlertSettings(BaseModel):
+    """Who is told of an alert.
+
+    Attributes:
+        channels: apprise URLs, separated by blanks, such as ``mailto://… slack://… json://…``; they may
+            hold passwords.
+        least: the least severity that is told to them; the log and the book have every alert.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: SecretStr = SecretStr("")
+    least: Severity = "warning"
+
+    @property
+    def urls(self) -> tuple[SecretStr, ...]:
+        """Return the channels one by one."""
+        return tuple(SecretStr(url) for url in self.channels.get_secret_value().split())
 
 
 class Settings(BaseSettings):
@@ -56,6 +96,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
+    watch: Watch = Field(default_factory=Watch)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     workers: int = Field(default=2, ge=1)
     api_token: str | None = None
     history_url: str | None = None
@@ -159,6 +201,7 @@ class Settings(BaseSettings):
             "PREFECT_SERVER_UI_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "optuna,mlflow,hedonic",
+            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # a hook's lines belong to no run
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_REGISTRY_URI": self.tracking_uri,
             "MLFLOW_BACKEND_STORE_URI": self.tracking_uri,  # what `mlflow ui` reads
@@ -200,13 +243,22 @@ def load_settings(start: Path | None = None) -> Settings:
 
 
 class LogSettings(BaseSettings):
-    """Where answers are logged: the served process reads this without a project around it."""
+    """Where answers are logged: the served process reads this without a project around it.
 
-    model_config = SettingsConfigDict(env_prefix="HEDONIC_", frozen=True, extra="ignore")
+    Attributes:
+        prediction_log_url: of the store: a path, sqlite:///path, postgresql://user@host/database.
+        prediction_log_mode: whether an answer waits for its commit, or none is logged.
+        log_retention_days: how long an answer is kept; None: nothing is deleted by itself.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     home: Path | None = None
     prediction_log_url: str | None = None
     prediction_log_mode: Literal["fast", "durable", "off"] = "fast"
+    log_retention_days: Annotated[float, Field(gt=0, le=36_525, allow_inf_nan=False)] | None = None
 
     @property
     def url(self) -> str | None:
@@ -216,3 +268,62 @@ class LogSettings(BaseSettings):
         if self.prediction_log_url is not None or self.home is None:
             return self.prediction_log_url
         return str(self.home / "prediction_log.db")
+
+
+def read_log_settings() -> LogSettings:
+    """Return where answers are logged and for how long, as the environment says.
+
+    Raises:
+        UserError: a value cannot be used; all of them at once.
+    """
+    try:
+        return LogSettings()
+    except ValidationError as err:
+        raise UserError(f"answers cannot be logged: {_told(err)}. Correct or unset it.") from err
+
+
+class SourceSettings(BaseSettings):
+    """Where the served release comes from: the served process reads this without a project around it.
+
+    Attributes:
+        release_uri: of the release; see ``serving.source``.
+        release: the digest that it must have.
+        follow_s: seconds between two looks at a source that can move; None: it is looked at once.
+        store_url: the release store, ``<store>/<data set>/<digest>/``.
+        tracking_uri: of the MLflow server that is asked for an alias.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    home: Path | None = None
+    dataset: str = "king_county"
+    release_uri: str | None = None
+    release: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    follow_s: Annotated[float, Field(ge=0.05, le=86_400)] | None = None
+    store_url: str | None = None
+    tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    tracking_token: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_TOKEN")
+    tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
+    tracking_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
+
+
+def read_source_settings() -> SourceSettings:
+    """Return where the served release comes from, as the environment says.
+
+    Raises:
+        UserError: a value cannot be used; all of them at once.
+    """
+    try:
+        return SourceSettings()
+    except ValidationError as err:
+        raise UserError(f"the release cannot be looked for: {_told(err)}. Correct or unset it.") from err
+
+
+def _told(err: ValidationError) -> str:
+    """Return what is wrong, by the names of the variables, without their values."""
+    return "; ".join(
+        f"HEDONIC_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+        for problem in err.errors(include_input=False)
+    )

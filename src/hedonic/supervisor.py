@@ -6,6 +6,7 @@ callers wait instead of being refused, and an orphan never keeps a port.
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import fcntl
 import hashlib
@@ -25,11 +26,12 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from hedonic.errors import HedonicError, UserError
+from hedonic.leftovers import MARKER, NAME
 from hedonic.settings import Settings
 
-MARKER = "HEDONIC_SUPERVISED"
 _START_LIMIT_S, _STOP_LIMIT_S, _CALL_LIMIT_S = 30.0, 45.0, 40.0
 _POLL_S = 0.1
+_INTO_LOG = 'exec "$@" >>"$0" 2>&1'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Process:
         arguments: the command; ``$(circus.sockets.<name>)`` in it is the listening socket's descriptor.
         port: on which the supervisor listens for it; None for a process that opens none, or its own.
         environment: beside that of the settings. A change in it restarts the process.
+        children_stay: whether what it started goes on when it is killed; else it ends before the next one
+            starts.
     """
 
     name: str
@@ -48,6 +52,20 @@ class Process:
     port: int | None = None
     working_dir: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    children_stay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a process that is kept running is now.
+
+    Attributes:
+        pid: None while it does not run.
+        definition: digest of what it was told to be: a restart keeps it, a replacement does not.
+    """
+
+    pid: int | None
+    definition: str
 
 
 class Supervisor:
@@ -90,6 +108,16 @@ class Supervisor:
                 if self.pid() is not None:
                     self._apply()
 
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the variables that the process of that name was given; none when it is not kept running."""
+        text = _text(self._processes / f"{name}.ini") if self.pid() is not None else ""
+        ini = configparser.RawConfigParser(delimiters=("=",))
+        ini.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+        ini.read_string(text)
+        section = f"env:{name}"
+        given = ini.items(section) if ini.has_section(section) else []
+        return {key: value.replace("%%", "%") for key, value in given}
+
     def process_pid(self, name: str) -> int | None:
         """Return the pid of the running process of that name; None when it does not run."""
         if self.pid() is None or not (self._processes / f"{name}.ini").exists():
@@ -97,9 +125,29 @@ class Supervisor:
         pids: list[int] = self._call("list", name=name).get("pids") or []
         return pids[0] if pids else None
 
+    def running(self, limit_s: float = 2.0) -> dict[str, Running]:
+        """Return what each process that is kept running is now, by name; none without a daemon.
+
+        Raises:
+            HedonicError: the daemon did not answer within the limit.
+        """
+        found = {}
+        known = self._call("list", limit_s=limit_s)["watchers"] if self.pid() is not None else []
+        for name in self.names():
+            if name not in known:  # it is about to be
+                continue
+            pids = self._call("list", name=name, limit_s=limit_s).get("pids") or [None]
+            definition = hashlib.sha256(_text(self._processes / f"{name}.ini").encode()).hexdigest()
+            found[name] = Running(pids[0], definition)
+        return found
+
     def names(self) -> list[str]:
         """Return the names of the processes that are kept running."""
         return sorted(path.stem for path in self._processes.glob("*.ini")) if self.pid() is not None else []
+
+    def is_abandoned(self) -> bool:
+        """Return whether the daemon ended without being asked to, and what it kept running with it."""
+        return self.pid() is None and any(self._processes.glob("*.ini"))
 
     def stop(self) -> list[str]:
         """Return the names of the processes that ran, all of them and the daemon now stopped."""
@@ -169,20 +217,26 @@ class Supervisor:
             **self._settings.environment(),
             **process.environment,
             MARKER: str(self._settings.home),
+            NAME: name,
         }
         if process.port is not None:
             environment["PORT"] = str(process.port)
         lines = [
             f"[watcher:{name}]",
-            f"cmd = {words[0]}",
-            f"args = {' '.join(words[1:])}",
+            # Into its log by itself: circus would read it through a pipe, and ends all processes when two
+            # of them die at once and a descriptor is reused.
+            "cmd = /bin/sh",
+            f"args = -c {shlex.quote(_INTO_LOG)} {shlex.quote(str(self.log(name)))} {' '.join(words)}",
             f"working_dir = {process.working_dir or self._settings.root}",
             "copy_env = True",
             "use_sockets = True",
             "stop_children = True",
             "graceful_timeout = 20",
-            *(f"{stream}_stream.class = FileStream" for stream in ("stdout", "stderr")),
-            *(f"{stream}_stream.filename = {self.log(name)}" for stream in ("stdout", "stderr")),
+            *(
+                ()
+                if process.children_stay
+                else ("hooks.before_spawn = hedonic.leftovers.end_leftovers,True",)
+            ),
             f"[env:{name}]",
             *(f"{key} = {value}" for key, value in sorted(environment.items())),
         ]
@@ -245,23 +299,37 @@ def stop_all(settings: Settings) -> list[str]:
     return Supervisor(settings).stop()
 
 
-def _refuse_used(host: str, port: int) -> None:
-    """Refuse a port on which someone listens already."""
+def port_owner(host: str, port: int) -> str | None:
+    """Return who listens on a port, as far as we may see it; None when it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-            return
-        except OSError as err:
-            owner = "another program"
+            return None
+        except OSError:
             with contextlib.suppress(psutil.Error):
                 for connection in psutil.net_connections("tcp"):
                     if connection.status == "LISTEN" and connection.laddr.port == port and connection.pid:
-                        owner = f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-            raise UserError(
-                f"port {port} on {host}: in use by {owner}. Stop it, or give another port "
-                "(`serve.port` in the contract, or --port)."
-            ) from err
+                        return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            return "another program"
+
+
+def log_tail(log: Path, lines: int = 15) -> str:
+    """Return the end of a log, for an error message."""
+    if not log.is_file():
+        return f"It wrote no log ({log})."
+    told = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return f"The end of {log}:\n" + "\n".join(told)
+
+
+def _refuse_used(host: str, port: int) -> None:
+    """Refuse a port on which someone listens already."""
+    owner = port_owner(host, port)
+    if owner is not None:
+        raise UserError(
+            f"port {port} on {host}: in use by {owner}. Stop it, or give another port "
+            "(`serve.port` in the contract, or --port)."
+        )
 
 
 def _text(path: Path) -> str:
@@ -271,5 +339,6 @@ def _text(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     """Write under another name, then rename: the daemon reads the old file or the new."""
     scratch = path.with_suffix(".new")
+    scratch.touch(mode=0o600)  # a process's variables may hold its token
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)

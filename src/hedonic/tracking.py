@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import quote
 
 from hedonic.errors import HedonicError
 from hedonic.promotion.registry import model_name, open_client, schema_of
@@ -116,8 +117,12 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
         artifacts: Sequence[Path] = (),
     ) -> None:
-        """Put parameters, metrics, tags and files (or folders) on a run; a metric of None is left out."""
+        """Put parameters, metrics, tags and files (or folders) on a run; a metric of None is left out.
+
+        A parameter that is there with another value stays; the new value is the tag ``again.<name>``.
+        """
         from mlflow.entities import Metric, Param, RunTag
+        from mlflow.exceptions import MlflowException
 
         now = _now_ms()
         known = {name: value for name, value in (metrics or {}).items() if value is not None}
@@ -127,8 +132,18 @@ class Tracking:
             _batches([RunTag(k, v) for k, v in (tags or {}).items()], _MAX_TAGS),
             fillvalue=(),
         )
-        for batch in batches:
-            self._client.log_batch(run_id, *batch)
+        for some_metrics, some_params, some_tags in batches:
+            try:
+                self._client.log_batch(run_id, some_metrics, some_params, some_tags)
+            except MlflowException:
+                # A run that resumes did a step again: MLflow lets no parameter change, but tags.
+                there = self._client.get_run(run_id).data.params
+                changed = [p for p in some_params if there.get(p.key, p.value) != p.value]
+                if not changed:
+                    raise
+                new = [p for p in some_params if p.key not in there]
+                again = [RunTag(f"again.{p.key}", p.value) for p in changed]
+                self._client.log_batch(run_id, some_metrics, new, [*some_tags, *again])
         for path in artifacts:
             if path.is_dir():
                 self._client.log_artifacts(run_id, str(path), path.name)
@@ -214,6 +229,11 @@ class Tracking:
         """Return the address of the run in MLflow's UI, past its overview page."""
         host, port = self.settings.host, self.settings.ports.mlflow
         return f"http://{host}:{port}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    def artifact_url(self, run_id: str, name: str) -> str:
+        """Return the address at which MLflow's server gives a file of a run."""
+        host, port = self.settings.host, self.settings.ports.mlflow
+        return f"http://{host}:{port}/get-artifact?path={quote(name)}&run_uuid={run_id}"
 
     def _experiment(self) -> str:
         """Return the id of the data set's experiment, made where there is none."""

@@ -152,8 +152,10 @@ def test_every_deployment_is_deployed_and_one_runs_by_prefects_own_command(watch
     run(["prefect", "work-pool", "create", "hedonic", "--type", "process"], environment, root)
     run(["prefect", "--no-prompt", "deploy", "--all"], {**environment, "PWD": str(root)}, root)
     deployed = call(f"{api}/deployments/filter", {})
-    assert {deployment["name"] for deployment in deployed} == {"king_county", "california"}
-    assert all(d["parameter_openapi_schema"]["properties"]["trials"] for d in deployed)
+    typed = {d["name"]: d["parameter_openapi_schema"]["properties"] for d in deployed}
+    assert {"king_county", "california", "score"} <= typed.keys()
+    assert typed["king_county"]["trials"] == typed["california"]["trials"]
+    assert typed["score"]["keep_refused"]["type"] == "boolean"
     parameters = ["-p", f"dataset={DATASET}", "-p", "reason=prefect"]
     run(["prefect", "deployment", "run", "train/king_county", *parameters], environment, root)
     worker = ["prefect", "worker", "start", "--pool", "hedonic", "--run-once", "--limit", "1"]

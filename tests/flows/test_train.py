@@ -14,6 +14,7 @@ from flows.train import train
 from hedonic.data.contract import load_contract
 from hedonic.errors import SourceError, ValidationRefused
 from hedonic.promotion.history import History
+from hedonic.serving.predictor import load_release
 from hedonic.settings import Settings
 from tests.project import write_contract
 
@@ -60,6 +61,14 @@ def test_a_release_holds_nothing_that_needs_pickle_and_no_clock_or_path(
     record = json.loads((folder / "record.json").read_text())
     assert record["mlflow_run_id"]
     assert record["study"].startswith(DATASET)
+
+
+def test_a_copy_of_the_release_and_its_record_is_in_the_release_store(
+    promoted: Any, project: Settings
+) -> None:
+    release = load_release(project.root / "store" / DATASET / promoted.release)
+    assert release.record is not None
+    assert release.record.version == promoted.prediction["model"]["version"]
 
 
 def test_mlflow_champion_answers_as_the_endpoint_does(promoted: Any, project: Settings) -> None:
@@ -186,5 +195,5 @@ def test_a_missing_source_stops_the_run_by_name(project: Settings) -> None:
 def test_the_flows_form_is_typed() -> None:
     properties = train.parameters.properties
     assert properties["trials"]["anyOf"][0] == {"type": "integer", "minimum": 1}
-    assert properties["from_step"]["anyOf"][0]["enum"] == ["validate", "tune", "train", "evaluate"]
+    assert properties["from_step"]["anyOf"][0]["enum"] == ["validate", "tune", "train", "evaluate", "decide"]
     assert "boosting" in json.dumps(properties["families"])

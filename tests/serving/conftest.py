@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,9 @@ def crown(home, folder, bento=None):
         "promoted_at": "2026-01-01T00:00:00Z",
     }
     (home / "serving").mkdir(exist_ok=True)
-    (home / "serving" / "tiny_town.json").write_text(json.dumps(pointer))
+    written = home / "serving" / f".tiny_town.{os.getpid()}-{threading.get_ident()}"
+    written.write_text(json.dumps(pointer))
+    written.replace(home / "serving" / "tiny_town.json")  # whole, for a service may be looking
 
 
 def serving_environment(home):

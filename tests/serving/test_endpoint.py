@@ -1,9 +1,11 @@
 """The supervised endpoint: it outlives the command, follows the pointer, and comes back."""
 
+import json
 import os
 import shutil
 import signal
 import socket
+import stat
 import time
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ import pytest
 from hedonic.endpoint import endpoint_state, start_endpoint, stop_endpoint
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import Golden
-from hedonic.promotion.bento import build_bento, served_sources
+from hedonic.promotion.bento import bento_code, build_bento, served_sources
 from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, stop_all
@@ -42,6 +44,24 @@ def wait_for(condition, limit_s=60):
     pytest.fail("it did not happen")
 
 
+def copied_project(folder):
+    """Return a project that holds what is served and nothing else."""
+    for path in served_sources(ROOT):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+    (folder / "requirements-serve.txt").write_text("bentoml==1.4.39\n")
+    return folder
+
+
+def wrong_release(store):
+    """Return a release that is what its manifest says, and whose golden rows are answered otherwise."""
+    content = tiny_content()
+    answers = tuple({**answer, "estimate": 1.0} for answer in content.golden.answers)
+    return write_release(
+        store, replace(content, golden=Golden(instances=content.golden.instances, answers=answers))
+    )
+
+
 def test_an_endpoint_serves_its_champion_until_it_is_stopped(settings):
     port, release = free_port(), tiny_release(settings.home / "releases")
     crown(settings.home, release)
@@ -58,12 +78,10 @@ def test_an_endpoint_serves_its_champion_until_it_is_stopped(settings):
     state = wait_for(lambda: endpoint_state(settings, "tiny_town", port))
     assert (state.release, state.pid != endpoint.pid) == (release.name, True)
 
-    better = tiny_release(
-        settings.home / "releases", tiny_model(seed=5)
-    )  # a new champion replaces the old one
+    better = tiny_release(settings.home / "releases", tiny_model(seed=5))
     crown(settings.home, better)
     swapped = start_endpoint(settings, "tiny_town", port)
-    assert swapped.release == better.name
+    assert (swapped.release, swapped.pid) == (better.name, state.pid)  # a new champion is taken in place
     answer = Served(port, better, settings.logs).predict(ROW)
     assert answer.json["model"]["release"] == better.name
 
@@ -74,18 +92,15 @@ def test_an_endpoint_serves_its_champion_until_it_is_stopped(settings):
 
 
 def test_an_endpoint_serves_the_bento_that_its_pointer_names(settings, tmp_path):
-    project = tmp_path / "project"
-    for path in served_sources(ROOT):
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, project / path)
-    (project / "requirements-serve.txt").write_text("bentoml==1.4.39\n")
+    project = copied_project(tmp_path / "project")
     port, release = free_port(), tiny_release(settings.home / "releases")
     bento = build_bento(project, release, settings.bentos, promoted=True)
     crown(settings.home, release, bento.tag)
     endpoint = start_endpoint(settings, "tiny_town", port)
     assert (endpoint.release, endpoint.bento) == (release.name, bento.tag)
     info = Served(port, release, settings.logs).ask("GET", "/model/info").json
-    assert (info["origin"], info["bento"]) == ("baked", bento.tag)
+    assert (info["bento"], info["code"]) == (bento.tag, bento_code(bento.folder))
+    assert info["source"] == {"uri": "champion:tiny_town", "kind": "champion", "baked": release.name}
 
     os.kill(Supervisor(settings).pid(), signal.SIGKILL)  # what it leaves behind does not keep the port
     wait_for(lambda: Supervisor(settings).pid() is None)
@@ -95,6 +110,68 @@ def test_an_endpoint_serves_the_bento_that_its_pointer_names(settings, tmp_path)
 
     stop_endpoint(settings, "tiny_town")
     assert endpoint_state(settings, "tiny_town", port) is None
+
+
+def test_another_champion_of_the_same_code_is_taken_in_place_and_of_other_code_by_another_process(
+    settings, tmp_path
+):
+    project, port = copied_project(tmp_path / "project"), free_port()
+    releases = [tiny_release(settings.home / "releases", tiny_model(seed=seed)) for seed in range(3)]
+    first, second = (
+        build_bento(project, release, settings.bentos, promoted=True) for release in releases[:2]
+    )
+    crown(settings.home, releases[0], first.tag)
+    before = start_endpoint(settings, "tiny_town", port)
+    crown(settings.home, releases[1], second.tag)
+    after = start_endpoint(settings, "tiny_town", port)
+    assert after == replace(before, release=releases[1].name)
+    assert endpoint_state(settings, "tiny_town", port) == after
+    info = Served(port, releases[1], settings.logs).ask("GET", "/model/info").json
+    assert (info["model"]["release"], info["source"]["baked"]) == (releases[1].name, releases[0].name)
+
+    (project / "src" / "hedonic" / "errors.py").open("a").write("# other code\n")
+    third = build_bento(project, releases[2], settings.bentos, promoted=True)
+    crown(settings.home, releases[2], third.tag)
+    replaced = start_endpoint(settings, "tiny_town", port)
+    assert (replaced.release, replaced.bento) == (releases[2].name, third.tag)
+    assert replaced.pid != before.pid
+
+
+def test_a_bad_champion_is_refused_with_its_reason_and_the_endpoint_goes_on(settings):
+    port, release = free_port(), tiny_release(settings.home / "releases")
+    crown(settings.home, release)
+    before = start_endpoint(settings, "tiny_town", port)
+    bad = wrong_release(settings.home / "releases")
+    for _ in range(2):  # the second time it is looked at again, and refused again
+        crown(settings.home, bad)
+        started = time.monotonic()
+        with pytest.raises(
+            ReleaseRefused, match=f"release {release.name[:16]} is still served: .*golden answ"
+        ):
+            start_endpoint(settings, "tiny_town", port)
+        assert time.monotonic() - started < 30
+        assert endpoint_state(settings, "tiny_town", port) == before
+    served = Served(port, release, settings.logs)
+    assert served.ask("GET", "/model/info").json["refused"]["release"] == bad.name
+    assert 'hedonic_rollouts_total{outcome="refused"}' in served.ask("GET", "/metrics").body.decode()
+    crown(settings.home, release)  # back
+    assert start_endpoint(settings, "tiny_town", port) == before
+    wait_for(lambda: served.ask("GET", "/model/info").json["refused"] is None)
+
+
+def test_a_release_that_is_mended_is_taken_when_it_is_asked_for_again(settings):
+    port, release = free_port(), tiny_release(settings.home / "releases")
+    crown(settings.home, release)
+    before = start_endpoint(settings, "tiny_town", port)
+    better = tiny_release(settings.home / "releases", tiny_model(seed=5))
+    golden = better / "golden.json"
+    whole = golden.read_text()
+    golden.write_text("{}")
+    crown(settings.home, better)
+    served = Served(port, release, settings.logs)
+    wait_for(lambda: served.ask("GET", "/model/info").json["refused"])
+    golden.write_text(whole)
+    assert start_endpoint(settings, "tiny_town", port) == replace(before, release=better.name)
 
 
 def test_without_a_champion_nothing_is_started(settings):
@@ -129,10 +206,7 @@ def test_a_port_in_use_is_named_with_what_to_do(settings):
 
 
 def test_a_process_that_ends_while_starting_is_told_with_the_end_of_its_log(settings):
-    content = tiny_content()
-    answers = tuple({**answer, "estimate": 1.0} for answer in content.golden.answers)
-    golden = Golden(instances=content.golden.instances, answers=answers)
-    crown(settings.home, write_release(settings.home / "releases", replace(content, golden=golden)))
+    crown(settings.home, wrong_release(settings.home / "releases"))
     with pytest.raises(HedonicError, match="(?s)ended while starting.*3 golden answers differ"):
         start_endpoint(settings, "tiny_town", free_port())
     assert Supervisor(settings).names() == []
@@ -164,4 +238,20 @@ def test_an_endpoint_behind_a_token_is_verified_and_told_with_it(settings, monke
     endpoint = start_endpoint(guarded, "tiny_town", port)
     assert endpoint.release == release.name
     assert endpoint_state(guarded, "tiny_town", port) == endpoint
-    assert Served(port, release, settings.home / "log").predict(ROW).status == 401
+    served = Served(port, release, settings.home / "log")
+    assert served.predict(ROW).status == 401
+
+    def allowed(token):
+        body = json.dumps({"instances": [ROW]}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        return served.ask("POST", "/predict", body, headers).status == 200
+
+    monkeypatch.setenv("HEDONIC_API_TOKEN", "second,third")  # the token is replaced
+    start_endpoint(Settings(root=settings.root, home=settings.home), "tiny_town", port)
+    assert [allowed(token) for token in ("first", "second", "third")] == [False, True, True]
+    kept = settings.home / "supervisor" / "processes" / "endpoint-tiny_town.ini"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    monkeypatch.delenv("HEDONIC_API_TOKEN")  # who does not know it opens no door
+    with pytest.raises(HedonicError):
+        start_endpoint(Settings(root=settings.root, home=settings.home), "tiny_town", port, limit_s=3)
+    assert served.predict(ROW).status == 401

@@ -5,33 +5,21 @@ import http.client
 import json
 import re
 import signal
-import socket
-import statistics
-import subprocess
-import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.drills import count
-from tests.serving.conftest import ROOT, Served, crown, free_port, serving_environment, wait_until_ready
+from tests.endpoints import opened, read_all, refused_to_start, start_endpoint
 from tests.tiny_release import ROW, tiny_release
 
 pytestmark = pytest.mark.slow
 
-N_SLOW = count(few=40, promised=1000)
 JSON = {"Content-Type": "application/json"}
 BODY = json.dumps({"instances": [ROW]}).encode()
 TOKEN = {"Authorization": "Bearer new-token"}
-OPEN_MIB = 50
-
-
-def command(port, *options):
-    return [sys.executable, "-m", "bentoml", "serve", *options, "--port", str(port), "."]
 
 
 @pytest.fixture(scope="module")
@@ -41,30 +29,9 @@ def start(tmp_path_factory):
 
         def start(**settings):
             home = tmp_path_factory.mktemp("hedonic_home")
-            release = tiny_release(home / "releases")
-            crown(home, release)
-            served = Served(free_port(), release, home / "serve.log")
-            log = stack.enter_context(served.log.open("w"))
-            process = subprocess.Popen(
-                command(served.port),
-                cwd=ROOT,
-                env=serving_environment(home) | settings,
-                stdout=log,
-                stderr=log,
-            )
-            stack.callback(process.wait, 60)
-            stack.callback(process.send_signal, signal.SIGTERM)
-            wait_until_ready(served, process)
-            return served, worker_of(process)
+            return start_endpoint(stack, home, tiny_release(home / "releases"), **settings)
 
         yield start
-
-
-def worker_of(process):
-    """Return the process that answers."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    (worker,) = [child for child in family if "_bentoml_impl.worker.service" in " ".join(child.cmdline())]
-    return worker
 
 
 @pytest.fixture(scope="module")
@@ -90,24 +57,6 @@ def error(answer, status, code):
     assert answer.json["error"]["code"] == code
 
 
-def opened(port, head, timeout=20):
-    """Return a connection on which the head of a request was sent."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
-    connection.sendall(
-        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n\r\n".encode()
-    )
-    return connection
-
-
-def read_all(connection):
-    """Return what comes until the server closes."""
-    got = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            got += part
-    return got
-
-
 def figures(served):
     text = served.ask("GET", "/metrics").body.decode()
     return {
@@ -120,32 +69,6 @@ def figures(served):
 # Bodies
 
 
-@pytest.mark.parametrize("mib", [2, 64])
-@pytest.mark.parametrize("how", ["declared", "in chunks"])
-def test_a_body_that_is_too_large_is_413_and_is_not_kept(endpoint, how, mib):
-    served, worker = endpoint
-    before, part, most = worker.memory_info().rss, b"x" * 65536, 0
-    head = f"Content-Length: {mib * 2**20}" if how == "declared" else "Transfer-Encoding: chunked"
-    with opened(served.port, head) as connection:
-        with contextlib.suppress(ConnectionError):  # it stops reading
-            for n in range(mib * 16):
-                connection.sendall(part if how == "declared" else b"10000\r\n" + part + b"\r\n")
-                if n % 16 == 0:
-                    most = max(most, worker.memory_info().rss)
-        got = read_all(connection)
-    assert got.startswith(b"HTTP/1.1 413 ")
-    assert b"connection: close\r\n" in got.lower()
-    assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["code"] == "payload_too_large"
-    assert max(most, worker.memory_info().rss) - before < OPEN_MIB * 2**20
-    assert served.predict(ROW).status == 200
-
-
-def test_a_caller_that_waits_for_leave_is_told_413_without_sending_a_byte(endpoint):
-    served, _ = endpoint
-    with opened(served.port, "Expect: 100-continue\r\nContent-Length: 1000000000") as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
-
-
 def test_a_body_that_stops_half_way_is_408_and_the_connection_ends(endpoint):
     served, _ = endpoint
     with opened(served.port, f"Content-Length: {len(BODY)}") as connection:
@@ -153,37 +76,6 @@ def test_a_body_that_stops_half_way_is_408_and_the_connection_ends(endpoint):
         got = read_all(connection)
     assert got.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in got
-
-
-@pytest.mark.drill
-def test_slow_bodies_held_open_do_not_slow_the_others_down(endpoint):
-    served, _ = endpoint
-
-    def times(n=60):
-        found = []
-        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
-        for _ in range(n):
-            begun = time.perf_counter()
-            connection.request("POST", "/predict", BODY, JSON)
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            answer.read()
-            found.append(time.perf_counter() - begun)
-        return found
-
-    times(20)
-    alone = times()
-    with contextlib.ExitStack() as stack:
-        slow = [
-            stack.enter_context(opened(served.port, f"Content-Length: {len(BODY)}")) for _ in range(N_SLOW)
-        ]
-        for connection in slow:
-            connection.sendall(BODY[:10])
-        beside = times()
-        statuses = [read_all(connection)[9:12] for connection in slow]
-    assert statuses == [b"408"] * N_SLOW
-    # medians of a busy machine; the p99 within twice is for the benchmark
-    assert statistics.median(beside) < 2 * statistics.median(alone) + 0.002
 
 
 @pytest.mark.parametrize(
@@ -284,49 +176,6 @@ def test_every_answer_has_the_security_headers(endpoint):
         assert "server" not in answer.headers
 
 
-# Overload
-
-
-def hammer(served, n_clients, seconds):
-    """Return the statuses of clients that ask again as soon as they are answered, and answers 503."""
-
-    def client(until):
-        statuses, refused = [], []
-        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
-        while time.monotonic() < until:
-            connection.request("POST", "/predict", BODY, JSON)
-            answer = connection.getresponse()
-            answer.body = answer.read()
-            statuses.append(answer.status)
-            if answer.status != 200:
-                refused.append(answer)
-        return statuses, refused
-
-    until = time.monotonic() + seconds
-    with ThreadPoolExecutor(n_clients) as pool:
-        found = list(pool.map(client, [until] * n_clients))
-    return [status for statuses, _ in found for status in statuses], [
-        a for _, refused in found for a in refused
-    ]
-
-
-def test_under_overload_there_are_200_and_503_and_about_as_many_200_as_before(start):
-    served, _ = start(
-        HEDONIC_GUARD__CONCURRENCY="1", HEDONIC_GUARD__QUEUE="3", HEDONIC_GUARD__QUEUE_WAIT_S="10"
-    )
-    hammer(served, 4, 0.5)
-    peak, refused = hammer(served, 4, 2)
-    assert set(peak) == {200}
-    over, refused = hammer(served, 20, 2)
-    assert set(over) == {200, 503}
-    for answer in refused:
-        assert answer.getheader("retry-after") == "1"
-        assert json.loads(answer.body)["error"]["code"] == "overloaded"
-    # the clients share this machine, and take time from the server: 80 % is for the benchmark
-    assert over.count(200) > 0.5 * peak.count(200)
-    assert served.predict(ROW).status == 200
-
-
 # Metrics and log
 
 
@@ -394,11 +243,7 @@ def test_the_log_is_lines_of_json_with_ids_and_without_bodies(endpoint):
 
 
 def refused_start(tmp_path, *options, **settings):
-    crown(tmp_path, tiny_release(tmp_path / "releases"))
-    done = subprocess.run(
-        command(free_port(), *options), cwd=ROOT, env=serving_environment(tmp_path) | settings,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = refused_to_start(tmp_path, tiny_release(tmp_path / "releases"), *options, **settings)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "listening" not in done.stdout + done.stderr

@@ -11,6 +11,7 @@ from hedonic.model.manifest import read_golden
 from hedonic.promotion.release import write_release
 from hedonic.serving.golden import differences, verify_served
 from hedonic.serving.predictor import load_release
+from tests.documents import resolved
 from tests.serving.conftest import ROOT, crown, free_port, serve_command, serving_environment
 from tests.tiny_release import ROW, tiny_content, tiny_release
 
@@ -131,20 +132,23 @@ def test_it_says_that_it_is_well(served, path):
 def test_model_info_tells_what_is_served_and_from_where(served):
     info = served.ask("GET", "/model/info").json
     assert info["model"]["release"] == served.release.name
-    assert (info["dataset"], info["origin"], info["bento"]) == ("tiny_town", "champion", None)
+    assert (info["dataset"], info["bento"], info["refused"]) == ("tiny_town", None, None)
+    assert info["source"] == {"uri": "champion:tiny_town", "kind": "champion", "baked": None}
     assert info["made_from"]["snapshot"] == "a" * 64
     assert info["target"] == {"column": "price", "unit": "USD"}
 
 
 def test_openapi_shows_the_contracts_schema_and_an_example_that_is_answered(served):
     document = served.ask("GET", "/docs.json").json
+    document = resolved(document, document)
     for path in ("/predict", "/api/predict", "/api/v1/predict"):
-        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        schema = content["schema"]
         assert schema["properties"]["instances"]["maxItems"] == 5
         row = schema["properties"]["instances"]["items"]
         assert row["properties"]["bedrooms"]["maximum"] == 10
         assert row["additionalProperties"] is False
-        assert served.post(schema["example"], path).status == 200
+        assert served.post(content["example"], path).status == 200
 
 
 def test_bentomls_own_client_can_call_it(served):

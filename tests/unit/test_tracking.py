@@ -161,6 +161,16 @@ def test_more_params_metrics_and_tags_than_one_request_takes_are_all_kept(tracki
     assert data.tags["t119"] == "119"
 
 
+def test_a_parameter_that_a_second_try_changes_stays_and_the_new_value_is_a_tag(tracking, client, flow_run):
+    tracking.log(flow_run, params={"study": "village-1", "family": "ridge"})
+    again = {"study": "village-2", "family": "ridge", "trial": 3}
+    tracking.log(flow_run, params=again, metrics={"loss": 1.0})
+    data = client.get_run(flow_run).data
+    assert data.params == {"study": "village-1", "family": "ridge", "trial": "3"}
+    assert data.tags["again.study"] == "village-2"
+    assert data.metrics == {"loss": 1.0}
+
+
 def test_trials_stand_below_the_step_that_tuned_with_loss_folds_and_links(tracking, client, flow_run):
     step = tracking.start_step(flow_run, "tune")
     runs = tracking.log_trials(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
+from hedonic.cli.explain_cache import explain_cache
+from hedonic.cli.forget import forget, purge
 from hedonic.cli.predict import predict
 from hedonic.cli.run import run
+from hedonic.cli.score import score
 from hedonic.cli.serve import down, serve
 from hedonic.cli.status import status
+from hedonic.cli.task import task
+from hedonic.cli.traffic import traffic
+from hedonic.cli.up import logs, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,5 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The self-hosted factory for price models: checks, tunes, gates, releases and serves them.",
 )
-for command in (run, serve, down, predict, status, doctor, env):
+for command in (
+    up, down, status, logs, run, explain_cache, task, serve, predict, score,
+    traffic, deploy, forget, purge, doctor, env,
+):  # fmt: skip
     app.command()(command)

@@ -48,6 +48,9 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     from_step: Annotated[str | None, typer.Option(help="Do this step and all after it again.")] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Do these steps alone, on what the others left.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit 3 unless the candidate is champion.")
@@ -62,9 +65,10 @@ def run(
         "dataset": dataset,
         "trials": trials,
         "time_budget_s": time_budget,
-        "families": _families(contract, families),
+        "families": chosen_families(contract, families),
         "seed": seed,
         "from_step": from_step,
+        "steps": tuple(name.strip() for name in steps.split(",")) if steps is not None else None,
         "reason": reason,
     }
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -82,7 +86,7 @@ def run(
 
 def _run(root: Path, api: str | None, parameters: Mapping[str, Any], console: Console) -> Any:
     with StepLines(console, first="starting") as lines:
-        if api is None and "from_step" not in parameters:
+        if api is None and not {"from_step", "steps"} & parameters.keys():
             # Without a server to report to, an unchanged data set need not start one.
             recognise = find_callable(root, RECOGNISE)
             known = recognise(**parameters)
@@ -92,7 +96,12 @@ def _run(root: Path, api: str | None, parameters: Mapping[str, Any], console: Co
         return run_flow(root, TRAIN, parameters, lines)
 
 
-def _families(contract: Contract, families: str | None) -> tuple[str, ...] | None:
+def chosen_families(contract: Contract, families: str | None) -> tuple[str, ...] | None:
+    """Return the families named on the command line, None for all in the contract.
+
+    Raises:
+        UserError: the contract has no space for one of them.
+    """
     if families is None:
         return None
     asked = tuple(name.strip() for name in families.split(",") if name.strip())

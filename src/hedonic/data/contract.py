@@ -252,6 +252,32 @@ class SliceGate(Frozen):
     margin: Annotated[float, Field(ge=0)] = 0.02
 
 
+class CanaryPolicy(Frozen):
+    """The canary stage of a promotion: what a release must stand before it replaces a serving champion.
+
+    Attributes:
+        share: of the request keys that the new release answers meanwhile.
+        requests: that it must answer without being stopped.
+        limit_s: for which those are waited for.
+        otherwise: what becomes of it when they do not come, or no endpoint answers.
+        max_errors, window, max_disagreement: when it is stopped; see docs of ``hedonic traffic``.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    requests: Annotated[int, Field(ge=1)] = 200
+    limit_s: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
+    otherwise: Literal["refuse", "promote"] = "refuse"
+    max_errors: Annotated[int, Field(ge=1)] = 3
+    window: Annotated[int, Field(ge=1)] = 50
+    max_disagreement: Annotated[float, Field(gt=0)] = 0.25
+
+    @model_validator(mode="after")
+    def _fills_its_window(self) -> Self:
+        if self.window > self.requests:
+            raise ValueError(f"window {self.window} is never full in {self.requests} requests: lower it")
+        return self
+
+
 class GatePolicy(Frozen):
     """When a candidate replaces the champion; losses in absolute log error (0.01 is about 1 %)."""
 
@@ -263,6 +289,8 @@ class GatePolicy(Frozen):
     max_trees: Annotated[int, Field(ge=1)] = 400
     max_leaves: Annotated[int, Field(ge=2)] = 31
     max_latency_ms: Annotated[float, Field(gt=0)] = 5.0
+    # A contract that asks for none keeps the digest that it had before there were canaries.
+    canary: CanaryPolicy | None = Field(default=None, exclude_if=lambda policy: policy is None)
 
 
 class Serve(Frozen):

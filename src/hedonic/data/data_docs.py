@@ -12,7 +12,10 @@ from pathlib import Path
 _OUTSIDE = re.compile(
     r"<script\b.*?</script>"
     r"|<link\b[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>"
-    r"|<(?:img|source)\b[^>]*\bsrc(?:set)?=[\"']?(?:https?:)?//[^>]*>",
+    r"|<(?:img|source)\b[^>]*\bsrc(?:set)?=[\"']?(?:https?:)?//[^>]*>"
+    r"|<link\b[^>]*\brel=[\"']?(?:shortcut )?icon\b[^>]*>"  # its path is wrong, too
+    r"|\burl\(\s*[\"']?(?:https?:)?//[^)]*\)"
+    r"|\son[a-z]+=\"[^\"]*\"",  # calls a script that is gone
     re.IGNORECASE | re.DOTALL,
 )
 _STYLE = """<style>

@@ -125,11 +125,11 @@ def _write_canonical(contract: Contract, path: Path, target: Path) -> tuple[str,
 def _publish(written: Path, target: Path, snapshot: Snapshot) -> None:
     """Move a finished snapshot to its place: a reader sees all of it or nothing."""
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".publish-"))
-    os.replace(written, staging / "snapshot.parquet")
-    with (staging / "snapshot.parquet").open("rb") as handle:
-        os.fsync(handle.fileno())
-    (staging / "snapshot.json").write_text(snapshot.model_dump_json(indent=1) + "\n")
     try:
+        os.replace(written, staging / "snapshot.parquet")
+        with (staging / "snapshot.parquet").open("rb") as handle:
+            os.fsync(handle.fileno())
+        (staging / "snapshot.json").write_text(snapshot.model_dump_json(indent=1) + "\n")
         os.replace(staging, target)
     except OSError:
         shutil.rmtree(staging)

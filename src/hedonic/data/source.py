@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hedonic.data.contract import Contract
-from hedonic.errors import SourceError
+from hedonic.errors import HedonicError, SourceError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,10 @@ def copy_source(contract: Contract, uri: str, scratch: Path) -> tuple[Path, str]
             "Correct source.uri in the contract, or put the file there."
         ) from err
     except (OSError, ImportError, ValueError) as err:
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise HedonicError(
+                f"{contract.name}: no space left for a copy of the source in {scratch.parent}. Make some."
+            ) from err
         raise SourceError(f"{contract.name}: source {contract.source.uri} cannot be read: {err}") from err
     if _stamp(uri) != before:
         raise SourceError(

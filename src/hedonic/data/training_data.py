@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from hedonic.data.snapshot import SnapshotStore
 from hedonic.data.split import Split, row_hashes, split_rows
 from hedonic.data.table import Columns, columns_from_frame
 from hedonic.data.validated import ValidatedSnapshot, open_validated
+from hedonic.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,14 @@ class TrainingData:
         return np.unique(self.hashes[rows])
 
 
-def open_training_data(
-    contract: Contract, validated: ValidatedSnapshot, *, snapshots: Path, reports: Path
-) -> TrainingData:
+def open_training_data(settings: Settings, contract: Contract, validated: ValidatedSnapshot) -> TrainingData:
     """Return the rows of a validated snapshot and their split; there is no other way to them.
 
     Raises:
         HedonicError: validation does not vouch for the rows, or its report is gone.
         UserError: the split leaves too few rows.
     """
-    frame = open_validated(validated, SnapshotStore(snapshots), contract, reports)
+    store = SnapshotStore(settings.snapshots)
+    frame = open_validated(validated, store, contract, settings.validations)
     columns = columns_from_frame(contract, frame)
     return TrainingData(contract, frame, columns, split_rows(contract, frame))

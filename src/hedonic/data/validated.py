@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hedonic.data.contract import Contract, Frozen, Severity
 from hedonic.data.snapshot import Snapshot, SnapshotStore
+from hedonic.durable_file import write_durably
 from hedonic.errors import HedonicError
 
 if TYPE_CHECKING:
@@ -80,14 +80,8 @@ class ValidationReport(Frozen):
 
     def write(self, folder: Path) -> Path:
         """Return the file in ``folder`` that now holds the report: all of it, or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{self.sha256}.json"
-        partial = folder / f".{self.sha256}.{os.getpid()}"
-        with partial.open("wb") as handle:
-            handle.write(self.content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(target)
+        write_durably(target, self.content.decode())
         return target
 
 

@@ -81,7 +81,7 @@ def validate(
     )
     report.write(report_folder)
     if not report.passed:
-        raise ValidationRefused("\n".join(report.problems))
+        raise ValidationRefused("\n".join(report.problems), report.sha256)
     return ValidatedSnapshot(
         snapshot=snapshot,
         contract_digest=contract.digest,

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from hedonic.data.table import Columns, n_rows
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.features import FeatureMap
 from hedonic.model.intervals import Conformal
+from hedonic.model.plain_files import UNREADABLE, read_json
 from hedonic.model.scorers import Scorer, TreeScorer, load_scorer
 
 FORMAT_VERSION = 1
@@ -132,7 +132,7 @@ class PortableModel:
             ReleaseRefused: its format is newer than this Hedonic, or a part cannot be read.
         """
         try:
-            facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            facts = read_json(folder / "model.json")
             if facts["format_version"] > FORMAT_VERSION:
                 raise ReleaseRefused(
                     f"{folder.name}: model format {facts['format_version']} is newer than "
@@ -157,7 +157,7 @@ class PortableModel:
             return model
         except ReleaseRefused:
             raise
-        except (OSError, EOFError, LookupError, ValueError, TypeError, HedonicError) as err:
+        except (*UNREADABLE, HedonicError) as err:
             raise ReleaseRefused(f"{folder.name}: the model cannot be read: {err}") from err
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hedonic.errors import HedonicError
-from hedonic.model.booster_text import check_booster_text
+from hedonic.model.booster_text import checked_booster_text
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -36,12 +36,12 @@ class Booster:
         self.text = text
         self._averages = "\naverage_output\n" in text.partition("\nTree=")[0]
         self._lock = threading.Lock()
-        check_booster_text(text)
+        answering = checked_booster_text(text).encode()
         library = _library()
         handle, n_trees = ctypes.c_void_p(), ctypes.c_int()
         _call(
             library.LGBM_BoosterLoadModelFromString,
-            text.encode(),
+            answering,
             ctypes.byref(n_trees),
             ctypes.byref(handle),
         )

@@ -46,10 +46,22 @@ class CandidateStore:
         return self.root / name.dataset / name.digest
 
     def save(self, candidate: Candidate, recipe: Recipe) -> CandidateName:
-        """Return the name of the candidate, written whole unless it is there already."""
+        """Return the name of the candidate, written whole unless it is there already.
+
+        Raises:
+            HedonicError: it cannot be written.
+        """
+        folder = self.root / candidate.model.contract.name
+        try:
+            return self._write(candidate, recipe, folder)
+        except OSError as err:
+            # Of a full disk numpy says no more than "24480 requested and 22512 written".
+            raise HedonicError(f"{folder}: cannot be written: {err}. Is the disk full?") from err
+
+    def _write(self, candidate: Candidate, recipe: Recipe, folder: Path) -> CandidateName:
         dataset = candidate.model.contract.name
-        (self.root / dataset).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root / dataset, prefix=".candidate-") as scratch:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".candidate-") as scratch:
             whole = Path(scratch) / "whole"
             candidate.model.save(whole / "model")
             report = FitReport(curve=candidate.curve, importances=candidate.importances)

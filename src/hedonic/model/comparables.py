@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hedonic.data.contract import Comparables, Contract
 from hedonic.model.neighbours import Neighbours, SaleMap
+from hedonic.model.plain_files import read_array, read_json
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -97,46 +98,51 @@ class ComparableSales:
         """
         layout, near = self._layout, self.nearest(places, days, own)
         told = layout.told.take(near.position, axis=1)
-        known = near.known.astype(np.float64)
-        weights = self._weights(likeness, days, near, known)
+        weights = self._weights(likeness, days, near)
         means = weighted_mean(told[:, None], weights, gaps=layout.gaps)
         premium, of_all = told[1], means[1, layout.widest]
+        known = weights[layout.widest]  # of the widest count every neighbour is one
         spread = weighted_mean(np.square(premium - of_all[:, None]), known, gaps=layout.gaps)
         km = near.km.take(layout.km_ranks, axis=1).T
         parts = (
             means.reshape(-1, len(places)),
-            np.where(np.isfinite(km), km, np.nan),
+            km if near.complete else np.where(np.isfinite(km), km, np.nan),
             np.sqrt(spread)[None],
             (surface + means[1, -1])[None],
         )
         features: Matrix = np.concatenate(parts).take(layout.order, axis=0)
         return features
 
-    def _weights(self, likeness: Matrix, days: Vector | None, near: Neighbours, known: Matrix) -> Matrix:
+    def _weights(self, likeness: Matrix, days: Vector | None, near: Neighbours) -> Matrix:
         """Return how much each neighbour counts by label, shape (n_labels, n_rows, k); "near" is last."""
-        layout, nearness = self._layout, _nearness(near)
-        weights = np.empty((len(layout.labels), *known.shape))
-        np.multiply(known, layout.within, out=weights[: layout.n_counts])
+        layout, n_counts = self._layout, self._layout.n_counts
+        weights = np.empty((len(layout.labels), *near.km.shape))
+        weights[:n_counts] = layout.within
+        nearness = weights[-1]
+        _nearness(near, out=nearness)
         if len(layout.similar):
-            similar, similar_and_near = weights[layout.n_counts : layout.n_counts + 2]
-            np.multiply(known, self._likeness(likeness, near), out=similar)
+            similar, similar_and_near = weights[n_counts : n_counts + 2]
+            self._likeness(likeness, near, out=similar)
             np.multiply(similar, nearness, out=similar_and_near)
         if days is not None and self.days is not None:
-            age = (days[:, None] - self.days.take(near.position)) / RECENCY_DAYS
-            known = known * np.exp(-np.square(age))
-        np.multiply(known, nearness, out=weights[-1])
+            age = days[:, None] - self.days.take(near.position)
+            age /= RECENCY_DAYS
+            np.negative(np.square(age, out=age), out=age)
+            nearness *= np.exp(age, out=age)
+        if not near.complete:
+            weights *= near.known
         return weights
 
-    def _likeness(self, likeness: Matrix, near: Neighbours) -> Matrix:
-        """Return how alike each sale is to its row, from 0 to 1; a missing attribute does not count."""
+    def _likeness(self, likeness: Matrix, near: Neighbours, out: Matrix) -> None:
+        """Write how alike each sale is to its row, from 0 to 1; a missing attribute does not count."""
         layout = self._layout
-        gap = (likeness[:, :, None] - layout.similar.take(near.position, axis=1)) / layout.bandwidths
-        gap = np.square(np.where(np.isnan(gap), 0.0, gap))
+        gap = likeness[:, :, None] - layout.similar.take(near.position, axis=1)
+        gap /= layout.bandwidths
+        np.fmax(np.square(gap, out=gap), 0.0, out=gap)  # of a number and NaN the number
         exponent = gap[0]
         for square in gap[1:]:  # one after the other: a sum over the first axis may pair them otherwise
-            exponent = exponent + square
-        alike: Matrix = np.exp(-exponent)
-        return alike
+            exponent += square
+        np.exp(np.negative(exponent, out=exponent), out=out)
 
     def save(self, folder: Path) -> None:
         """Write ``comparables.json`` and ``comparables.npy``."""
@@ -151,8 +157,8 @@ class ComparableSales:
     def load(cls, folder: Path, contract: Contract) -> ComparableSales:
         """Return the sales in ``folder``."""
         assert contract.features.comparables is not None
-        facts = json.loads((folder / "comparables.json").read_text())
-        rows = np.load(folder / "comparables.npy", allow_pickle=False)
+        facts = read_json(folder / "comparables.json")
+        rows = read_array(folder / "comparables.npy")
         return cls(
             contract_part=contract.features.comparables,
             places=np.ascontiguousarray(rows[:2].T),
@@ -234,11 +240,13 @@ class _Layout:
         )
 
 
-def _nearness(near: Neighbours) -> Matrix:
-    """Return weights that fall by a factor e over the distance to the fifth nearest sale."""
-    scale = near.km[:, min(NEAR_RANK, near.km.shape[1]) - 1]
-    scale = np.maximum(np.where(np.isfinite(scale), scale, 1.0), FLOOR_KM)
-    return np.exp(-np.where(near.known, near.km, 0.0) / scale[:, None])
+def _nearness(near: Neighbours, out: Matrix) -> None:
+    """Write weights that fall by a factor e over the distance to the fifth nearest sale."""
+    scale, km = near.km[:, min(NEAR_RANK, near.km.shape[1]) - 1], near.km
+    if not near.complete:
+        scale, km = np.where(np.isfinite(scale), scale, 1.0), np.where(near.known, km, 0.0)
+    np.divide(km, -np.maximum(scale, FLOOR_KM)[:, None], out=out)
+    np.exp(out, out=out)
 
 
 def weighted_mean(values: Matrix, weight: Matrix, *, gaps: bool = True) -> Vector:
@@ -255,4 +263,6 @@ def weighted_mean(values: Matrix, weight: Matrix, *, gaps: bool = True) -> Vecto
     else:
         summed = np.add.reduce(values * weight, axis=-1)
     enough = total > 1e-12
+    if enough.all():
+        return np.asarray(summed / total)
     return np.where(enough, summed / np.where(enough, total, 1.0), np.nan)

@@ -86,21 +86,21 @@ class Sources:
     Attributes:
         numeric: columns read as they are; ``coded``, the category columns, are read after them.
         names: of the features, in their order.
-        chosen: positions, among the columns read, of the features that are columns themselves.
-        years, renewed: positions for the ages; an age without renewal has its year in both.
-        logs: positions for the logarithms.
-        numerators, denominators: positions for the ratios.
+        first: of each feature that comes from columns, the position of its first among the columns read:
+            columns themselves, years of the ages, logarithms, numerators of the ratios.
+        second: of ages and ratios, the position of the other: the year of renewal (an age without
+            renewal has its year again), the denominator.
+        ages, logs, ratios: where these stand among the features.
     """
 
     numeric: tuple[str, ...]
     coded: tuple[str, ...]
     names: tuple[str, ...]
-    chosen: Positions
-    years: Positions
-    renewed: Positions
-    logs: Positions
-    numerators: Positions
-    denominators: Positions
+    first: Positions
+    second: Positions
+    ages: slice
+    logs: slice
+    ratios: slice
 
     @classmethod
     def of(cls, contract: Contract, n_centres: int) -> Sources:
@@ -116,16 +116,21 @@ class Sources:
         if features.place is not None:
             names += [f"rotated_{degrees:g}" for degrees in features.place.rotations_deg]
             names += [f"cluster_{n}" for n in range(n_centres)]
+        years = [age.year for age in features.ages]
+        numerators = [derived.numerator for derived in features.ratios]
+        second = [age.renewed or age.year for age in features.ages]
+        second += [derived.denominator for derived in features.ratios]
+        logs = len(chosen) + len(years)
+        ratios = logs + len(features.logs)
         return cls(
             numeric=numeric,
             coded=coded,
             names=tuple(names),
-            chosen=_positions_of(chosen, at),
-            years=_positions_of([age.year for age in features.ages], at),
-            renewed=_positions_of([age.renewed or age.year for age in features.ages], at),
-            logs=_positions_of(features.logs, at),
-            numerators=_positions_of([derived.numerator for derived in features.ratios], at),
-            denominators=_positions_of([derived.denominator for derived in features.ratios], at),
+            first=_positions_of([*chosen, *years, *features.logs, *numerators], at),
+            second=_positions_of(second, at),
+            ages=slice(len(chosen), logs),
+            logs=slice(logs, ratios),
+            ratios=slice(ratios, ratios + len(numerators)),
         )
 
 
@@ -182,27 +187,29 @@ class Derivation:
         values = [columns[name] for name in sources.numeric]
         values += [code(self.categories[name], columns[name]) for name in sources.coded]
         read = np.concatenate(values).reshape(len(values), -1)
-        parts = [read.take(sources.chosen, axis=0)]
-        if len(sources.years):
+        features = read.take(sources.first, axis=0)
+        ages, logs, ratios = features[sources.ages], features[sources.logs], features[sources.ratios]
+        second = read.take(sources.second, axis=0)
+        if len(ages):
             assert days is not None  # the contract refuses ages without a time column
-            years, renewed = read.take(sources.years, axis=0), read.take(sources.renewed, axis=0)
-            parts.append(years_since(np.where(renewed > 0, renewed, years), days))
-        if len(sources.logs):
-            parts.append(log_positive(read.take(sources.logs, axis=0)))
-        if len(sources.numerators):
-            numerators, denominators = read.take(sources.numerators, axis=0), sources.denominators
-            parts.append(ratio(numerators, read.take(denominators, axis=0)))
+            renewed = second[: len(ages)]
+            ages[:] = years_since(np.where(renewed > 0, renewed, ages), days)
+        if len(logs):
+            logs[:] = log_positive(logs)
+        if len(ratios):
+            ratios[:] = ratio(ratios, second[len(ages) :])
         if self.contract.features.place is not None:
             places = self.kilometres(columns)
-            parts += self._of_place(places)
-        return Derived(np.concatenate(parts), places, days)
+            features = np.concatenate([features, *self._of_place(places)])
+        return Derived(features, places, days)
 
     def _of_place(self, places: Matrix) -> tuple[Matrix, Matrix]:
         """Return rotated coordinates and likenesses to the centres, by feature."""
         east, north = places[:, 0], places[:, 1]
         turned = east * self._cosines + north * self._sines
         km = np.hypot(east - self.centres_km[:, :1], north - self.centres_km[:, 1:])
-        return turned, np.exp(-km / self.reach_km)
+        km /= -self.reach_km
+        return turned, np.exp(km, out=km)
 
     def kilometres(self, columns: Columns) -> Matrix:
         """Return the places as kilometres east and north of (0, 0), shape (n_rows, 2)."""

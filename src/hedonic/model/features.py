@@ -18,6 +18,7 @@ from hedonic.data.contract import Contract
 from hedonic.data.table import Columns, n_rows
 from hedonic.model.comparables import ComparableSales
 from hedonic.model.derivation import Derivation, code, log_positive, ratio, to_kilometres, years_since
+from hedonic.model.plain_files import read_array, read_json
 from hedonic.model.price_surface import PriceSurface
 
 __all__ = [
@@ -132,12 +133,12 @@ class FeatureMap:
     @classmethod
     def load(cls, folder: Path, contract: Contract) -> FeatureMap:
         """Return the map in ``folder``."""
-        facts = json.loads((folder / "features.json").read_text())
+        facts = read_json(folder / "features.json")
         derivation = Derivation(
             contract=contract,
             categories={name: tuple(known) for name, known in facts["categories"].items()},
             origin_latitude=facts["origin_latitude"],
-            centres_km=np.load(folder / "centres_km.npy", allow_pickle=False),
+            centres_km=read_array(folder / "centres_km.npy"),
             reach_km=facts["reach_km"],
         )
         return cls(

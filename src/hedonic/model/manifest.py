@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from hedonic.data.contract import Frozen, Name
 from hedonic.errors import ReleaseRefused
+from hedonic.model.plain_files import UNREADABLE
 
 FORMAT_VERSION = 1
 MANIFEST, RECORD, CONTRACT, GOLDEN = "manifest.json", "record.json", "contract.json", "golden.json"
@@ -108,7 +109,8 @@ def digest_files(folder: Path) -> dict[str, str]:
         elif path.is_file() and name not in (MANIFEST, RECORD):
             if path.suffix not in PLAIN_SUFFIXES:
                 problems.append(f"{name}: a release holds {', '.join(sorted(PLAIN_SUFFIXES))} only")
-            digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     if problems:
         raise ReleaseRefused(f"release {folder.name}: {'; '.join(problems)}. Remove it.")
     return digests
@@ -165,7 +167,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{where}: format {version} is newer than {FORMAT_VERSION}. Upgrade Hedonic."
             )
         manifest = Manifest.model_validate_json(content)
-    except (ValueError, AttributeError, ValidationError) as err:
+    except UNREADABLE as err:
         raise ReleaseRefused(f"{where}: not a manifest: {err}") from err
     if manifest.to_bytes() != content:
         raise ReleaseRefused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,13 @@ class Neighbours:
         position: among the sales, shape (n_rows, k); 0 where ``known`` is False.
         km: distance, shape (n_rows, k); infinite where unknown.
         known: False where a row has fewer than k earlier sales.
+        complete: whether none is unknown.
     """
 
     position: Positions
     km: Matrix
     known: npt.NDArray[np.bool_]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +60,33 @@ class SaleMap:
             days: dates of the rows; None without time.
             own: positions of the rows among the sales, where they are among them.
         """
-        shape = (len(places), self.n_neighbours)
-        near = Neighbours(
-            position=np.zeros(shape, dtype=np.int64),
-            km=np.full(shape, np.inf),
-            known=np.zeros(shape, dtype=np.bool_),
-        )
         if days is None or self.days is None:
             n_earlier = np.full(len(places), len(self.places))
         else:
             n_earlier = self.days.searchsorted(days, side="left")
-        searched = np.isfinite(places).all(axis=1) & (n_earlier > 0)
         # The shortest tree that holds a row's earlier sales: at least half of what it holds are earlier.
         level = self._lengths.searchsorted(n_earlier, side="left")
+        placed = np.isfinite(places).all(axis=1)
+        if own is None and placed.all() and (usual := self._usual(places, level, n_earlier)):
+            return usual
+        shape = (len(places), self.n_neighbours)
+        position, km = np.zeros(shape, dtype=np.int64), np.full(shape, np.inf)
+        near = Neighbours(position, km, np.zeros(shape, dtype=np.bool_), complete=False)
+        searched = placed & (n_earlier > 0)
         for n in set(level[searched].tolist()):
             rows = np.flatnonzero(searched & (level == n))
             self._search(int(self._lengths[n]), near, rows, places, n_earlier, own)
-        return near
+        return replace(near, complete=bool(near.known.all()))
+
+    def _usual(self, places: Matrix, level: Positions, n_earlier: Positions) -> Neighbours | None:
+        """Return the nearest sales where all rows look in one tree and the first found are earlier."""
+        k, length = self.n_neighbours, int(self._lengths[level[0]]) if len(level) else 0
+        if length < k or (level != level[0]).any():
+            return None
+        km, position = self._tree(length).query(places, k)
+        km, position = km.reshape(-1, k), position.reshape(-1, k)
+        known = position < n_earlier[:, None]
+        return Neighbours(position, km, known, complete=True) if known.all() else None
 
     def _tree(self, length: int) -> cKDTree:
         """Return the tree of the first sales; it is made once."""

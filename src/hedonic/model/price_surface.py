@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hedonic.model.plain_files import read_array, read_json
+
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
@@ -54,8 +56,11 @@ class PriceSurface:
     def price(self, attributes: Matrix, places: Matrix | None, days: Vector | None) -> Vector:
         """Return the same from the attributes side by side, shape (n_rows, p)."""
         standard = _standardised(attributes, self.fill, self.mean, self.scale)
-        estimate = self.intercept + row_sums(standard * self.linear)
-        estimate = estimate + row_sums(standard * standard * self.square)
+        terms = np.empty((2, *standard.shape))
+        np.multiply(standard, self.linear, out=terms[0])
+        np.multiply(np.square(standard), self.square, out=terms[1])
+        linear, square = np.add.reduce(terms, axis=2)
+        estimate: Vector = self.intercept + linear + square
         if places is not None:
             estimate = estimate + row_sums(radial(places, self.centres_km, self.reach_km) * self.place)
         if days is not None:
@@ -100,9 +105,9 @@ class PriceSurface:
     @classmethod
     def load(cls, folder: Path) -> PriceSurface:
         """Return the surface in ``folder``."""
-        facts = json.loads((folder / "surface.json").read_text())
-        attributes = np.load(folder / "surface_attributes.npy", allow_pickle=False)
-        places = np.load(folder / "surface_places.npy", allow_pickle=False)
+        facts = read_json(folder / "surface.json")
+        attributes = read_array(folder / "surface_attributes.npy")
+        places = read_array(folder / "surface_places.npy")
         fill, mean, scale, linear, square = attributes
         return cls(
             names=tuple(facts["names"]),
@@ -135,7 +140,10 @@ def standardise(
 
 def _standardised(attributes: Matrix, fill: Vector, mean: Vector, scale: Vector) -> Matrix:
     values = np.where(np.isnan(attributes), fill, attributes)
-    return np.minimum(np.maximum((values - mean) / scale, -CLIP), CLIP)
+    values -= mean
+    values /= scale
+    np.maximum(values, -CLIP, out=values)
+    return np.minimum(values, CLIP, out=values)
 
 
 def gather(derived: dict[str, Vector], names: tuple[str, ...]) -> Matrix:
@@ -150,5 +158,7 @@ def radial(places: Matrix, centres_km: Matrix, reach_km: float) -> Matrix:
     """Return Gaussian radial functions of the places, shape (n_rows, n_centres); 0 without a place."""
     east = places[:, :1] - centres_km[:, 0]
     north = places[:, 1:] - centres_km[:, 1]
-    values = np.exp(-(east * east + north * north) / (2 * reach_km * reach_km))
-    return np.where(np.isnan(values), 0.0, values)
+    values: Matrix = east * east + north * north
+    values /= -2 * reach_km * reach_km
+    np.exp(values, out=values)
+    return np.fmax(values, 0.0, out=values)  # of a number and NaN the number

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hedonic.errors import ReleaseRefused
 from hedonic.model.booster import Booster
+from hedonic.model.plain_files import read_array, read_json
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -97,8 +98,8 @@ class Design:
     @classmethod
     def load(cls, folder: Path) -> Design:
         """Return the design in ``folder``."""
-        numbers, fill, mean, scale = np.load(folder / "design.npy", allow_pickle=False)
-        facts = _read_json(folder, "design.json")
+        numbers, fill, mean, scale = read_array(folder / "design.npy")
+        facts = read_json(folder / "design.json")
         codes = [[np.nan if code is None else code for code in known] for known in facts["codes"]]
         return cls(
             numbers=numbers.astype(np.int64),
@@ -126,7 +127,8 @@ class NetworkScorer:
 
     def predict(self, matrix: Matrix) -> Vector:
         """Return the last layer's output; row by row, so that a batch equals its singles."""
-        rows = self.design.apply(matrix)
+        # Side by side in memory as a row alone is: BLAS adds up strided numbers in another order.
+        rows = np.ascontiguousarray(self.design.apply(matrix))
         return np.array([self._forward(row) for row in rows], dtype=np.float64)
 
     def contributions(self, matrix: Matrix) -> Matrix | None:
@@ -169,8 +171,8 @@ class NetworkScorer:
         """Return the network in ``folder``."""
         load = [
             (
-                np.load(folder / f"layer_{n}_weights.npy", allow_pickle=False),
-                np.load(folder / f"layer_{n}_biases.npy", allow_pickle=False),
+                read_array(folder / f"layer_{n}_weights.npy"),
+                read_array(folder / f"layer_{n}_biases.npy"),
             )
             for n in range(n_layers)
         ]
@@ -203,7 +205,7 @@ def load_scorer(folder: Path) -> Scorer:
     Raises:
         ReleaseRefused: its kind is not one that this Hedonic knows.
     """
-    facts = _read_json(folder, "scorer.json")
+    facts = read_json(folder / "scorer.json")
     match facts["kind"]:
         case "constant":
             return ConstantScorer(float(facts["value"]))
@@ -217,8 +219,3 @@ def load_scorer(folder: Path) -> Scorer:
 
 def _write_json(folder: Path, facts: dict[str, object], name: str = "scorer.json") -> None:
     (folder / name).write_text(json.dumps(facts, sort_keys=True, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    return facts

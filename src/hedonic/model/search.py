@@ -60,6 +60,11 @@ def free_name(storage: JournalStorage, wanted: str) -> str:
     return next(name for name in candidates if name not in taken)
 
 
+def study_number(storage: JournalStorage, name: str) -> int:
+    """Return the number under which Optuna's dashboard shows a study."""
+    return storage.get_study_id_from_name(name)
+
+
 def tune(
     contract: Contract,
     folds: Sequence[Fold],
@@ -89,7 +94,7 @@ def tune(
         workers: processes; one thread each.
         on_trial: called with each finished trial, in number order.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.disable_default_handler()  # Prefect's log view has what it says
     search, links = budget.narrow(contract), dict(attributes or {})
     study = _create(search, budget, seed, links)
     shown = _shown(study, storage, name)

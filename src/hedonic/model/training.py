@@ -146,22 +146,32 @@ def refit(contract: Contract, columns: Columns, recipe: Recipe, judged: Portable
     )
 
 
-def fit_baseline(
+def fit_baselines(
     contract: Contract,
     columns: Columns,
     split: Split,
-    family: Family,
-    parameters: Mapping[str, Any],
+    families: Mapping[Family, Mapping[str, Any]],
     seed: int,
-) -> Vector:
-    """Return a naive family's estimates of the holdout in the target's unit, shape (n_holdout,)."""
+) -> dict[str, Vector]:
+    """Return the estimates of naive families on the holdout, each in the target's unit, shape (n_holdout,).
+
+    Args:
+        contract: of the data set.
+        columns: canonical columns of all rows that the split is about.
+        split: positions in ``columns``.
+        families: the hyper-parameters of each family; all are fitted on the same features.
+        seed: of everything random.
+    """
     train = take(columns, split.train)
     target = target_of(contract, train)
     features = fit_features(contract, train, target, n_clusters=_clusters(contract), seed=seed)
-    recipe = Recipe(family=family, parameters=dict(parameters), n_clusters=_clusters(contract), seed=seed)
-    estimator = _fit_point(recipe, features, target, watched=None)
-    estimate = portable(estimator).predict(features.map.apply(take(columns, split.holdout)))
-    return np.exp(estimate) if contract.target.scale == "log" else estimate
+    holdout = features.map.apply(take(columns, split.holdout))
+    estimates = {}
+    for family, parameters in families.items():
+        recipe = Recipe(family=family, parameters=dict(parameters), n_clusters=_clusters(contract), seed=seed)
+        estimate = portable(_fit_point(recipe, features, target, watched=None)).predict(holdout)
+        estimates[str(family)] = np.exp(estimate) if contract.target.scale == "log" else estimate
+    return estimates
 
 
 def _clusters(contract: Contract) -> int | None:

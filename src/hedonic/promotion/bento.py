@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import RECORD, Manifest, verify_release
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
@@ -24,7 +26,7 @@ from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 SERVICE = Path("bentos/valuation.py")
 LOCK = "requirements-serve.txt"
 BAKED = "baked_release"
-LABEL = "hedonic.release"
+LABEL, CODE_LABEL = "hedonic.release", "hedonic.code"
 
 _PACKAGES = {"hedonic": Path("src/hedonic"), "bentos": Path("bentos")}
 _SAME_TIME = "creation_time: '2000-01-01T00:00:00+00:00'"
@@ -63,12 +65,33 @@ def served_sources(root: Path) -> tuple[Path, ...]:
 
 def bento_digest(root: Path, release: str) -> str:
     """Return the sha256 over release digest, served sources, serving lock and BentoML's version."""
-    content = {
-        "release": release,
+    return _digest({"release": release, **_served_code(root)})
+
+
+def code_digest(root: Path) -> str:
+    """Return the sha256 over the same without the release.
+
+    A process that runs this code can take another release in place.
+    """
+    return _digest(_served_code(root))
+
+
+def bento_code(bento: Path) -> str | None:
+    """Return the code digest of a built bento; None for one that was built before it had any."""
+    facts = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
+    code = facts["labels"].get(CODE_LABEL)
+    return None if code is None else str(code)
+
+
+def _served_code(root: Path) -> dict[str, Any]:
+    return {
         "sources": {path.as_posix(): _sha256(root / path) for path in served_sources(root)},
         "lock": _sha256(_lock(root)),
         "bentoml": importlib.metadata.version("bentoml"),
     }
+
+
+def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -127,7 +150,7 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         "service": "bentos.valuation:Valuation",
         "name": f"hedonic-{manifest.dataset}",
         "description": f"Prices of {manifest.dataset}, release {manifest.digest}.",
-        "labels": {LABEL: manifest.digest, "hedonic.bento": digest},
+        "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), "hedonic.bento": digest},
         "include": ["src/", "bentos/", f"{BAKED}/"],
         "docker": {"system_packages": ["libgomp1"]},
         "python": {"is_src_layout": True, "requirements_txt": f"./{LOCK}", "lock_packages": False},

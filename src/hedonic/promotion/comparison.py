@@ -11,6 +11,7 @@ from hedonic.data.table import take
 from hedonic.data.training_data import TrainingData
 from hedonic.model.artifact import PortableModel, folder_digest
 from hedonic.model.manifest import JUDGED, MODEL, SEEN_ROWS, verify_release
+from hedonic.model.plain_files import read_array
 from hedonic.promotion.evaluation import Comparison, compare, paired_losses, slice_labels
 from hedonic.promotion.gate import PairedScores
 
@@ -53,7 +54,7 @@ def contest(
     actual = rows[data.contract.target.column]
     ours = candidate.estimate(rows).estimate
     theirs = PortableModel.load(judged).estimate(rows).estimate
-    seen = np.load(champion / SEEN_ROWS, allow_pickle=False)
+    seen = read_array(champion / SEEN_ROWS)
     return Contest(
         champion=digest,
         scores=PairedScores(

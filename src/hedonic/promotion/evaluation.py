@@ -68,12 +68,16 @@ class Report(Frozen):
             return path
         folder.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=folder, prefix=f".{self.kind}-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(self.content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o444)
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self.content)
+                file.flush()
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        except OSError:
+            Path(scratch).unlink(missing_ok=True)
+            raise
         return path
 
     @classmethod

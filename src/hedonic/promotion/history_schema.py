@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
+
+from hedonic.sqlite_file import write_ahead
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,6 +33,15 @@ _POSTGRES = (
     """CREATE OR REPLACE TRIGGER hedonic_history_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON hedonic_history
     FOR EACH STATEMENT EXECUTE FUNCTION hedonic_history_refuse()""",
+    """CREATE OR REPLACE FUNCTION hedonic_history_next() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN
+        IF NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM hedonic_history) THEN
+            RAISE EXCEPTION 'the history is append-only: a record is added at its end';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    """CREATE OR REPLACE TRIGGER hedonic_history_next_only BEFORE INSERT ON hedonic_history
+    FOR EACH ROW EXECUTE FUNCTION hedonic_history_next()""",
 )
 
 
@@ -60,22 +70,8 @@ def open_sqlite(url: URL) -> Engine:
 
 def _on_connect(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # sqlite3 begins nothing by itself; _on_begin does
-    _write_ahead(connection)
+    write_ahead(connection, BUSY_TIMEOUT_S)
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log, once in a store's life; SQLite does not wait by itself here."""
-    import sqlite3
-
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _on_begin(connection: Connection) -> None:

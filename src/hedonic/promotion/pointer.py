@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
 from hedonic.data.contract import Frozen, Name
+from hedonic.durable_file import write_durably
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Digest, Record
 
@@ -52,7 +50,7 @@ def project_pointer(history: History, home: Path, dataset: str) -> Pointer | Non
         if pointer is None:
             pointer_path(home, dataset).unlink(missing_ok=True)
         else:
-            _write(pointer_path(home, dataset), pointer.model_dump_json(indent=1) + "\n")
+            write_durably(pointer_path(home, dataset), pointer.model_dump_json(indent=1) + "\n")
 
 
 def _pointer(champion: Record | None) -> Pointer | None:
@@ -65,25 +63,3 @@ def _pointer(champion: Record | None) -> Pointer | None:
         bento=champion.bento,
         promoted_at=champion.at,
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write under a temporary name, sync, rename: a reader sees the old file or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

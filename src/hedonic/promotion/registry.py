@@ -227,6 +227,12 @@ def link_release(settings: Settings, dataset: str, version: int, release_digest:
     client.set_model_version_tag(model_name(dataset), str(version), TAG_RELEASE, release_digest)
 
 
+def reject_version(settings: Settings, dataset: str, version: int) -> None:
+    """Note on a version that was registered as a challenger that it was refused after all."""
+    rejected: Decision = "rejected"
+    open_client(settings).set_model_version_tag(model_name(dataset), str(version), TAG_STATUS, rejected)
+
+
 def project_champion(settings: Settings, dataset: str, release_digest: str | None) -> int | None:
     """Return the version that is ``champion`` now that the aliases follow the history.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hedonic.data.contract import Contract, dump_contract
-from hedonic.errors import ReleaseRefused
+from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import (
     CONTRACT,
     GOLDEN,
@@ -144,6 +144,9 @@ def _scratch(home: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=home))
     try:
         yield folder
+    except OSError as err:
+        # Of a full disk numpy says no more than "24480 requested and 22512 written".
+        raise HedonicError(f"{home}: cannot be written: {err}. Is the disk full?") from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,9 @@ from hedonic.data.contract import Frozen
 Outcome = Literal["passed", "issue", "not applicable"]
 Kind = Literal["promoted", "kept", "refused"]
 
+CANARY, CANARY_UNTRIED = "canary", "canary-untried"
+"""Checks: how the candidate did on real requests; that too few of them came to say so."""
+
 
 class Finding(Frozen):
     """What one check of the gate found: its outcome, the value it saw and the limit it knew.
@@ -43,8 +46,20 @@ class Verdict(Frozen):
         """Return the findings that speak against the candidate."""
         return tuple(finding for finding in self.reasons if finding.outcome == "issue")
 
+    def joined_by(self, finding: Finding) -> Verdict:
+        """Return the verdict with one more finding; an issue refuses what was promoted."""
+        reasons = (*self.reasons, finding)
+        if self.promoted and finding.outcome == "issue":
+            return Verdict(promoted=False, kind="refused", reasons=reasons)
+        return Verdict(promoted=self.promoted, kind=self.kind, reasons=reasons)
+
+    @property
+    def is_about_the_candidate(self) -> bool:
+        """Return whether the same candidate would be judged the same again: not where nobody asked it."""
+        return not any(finding.check == CANARY_UNTRIED for finding in self.issues)
+
     @property
     def summary(self) -> str:
         """Return the verdict in one line: its kind, and what decided it."""
-        spoken = self.issues or tuple(f for f in self.reasons if f.check in ("better", "champion"))
+        spoken = self.issues or tuple(f for f in self.reasons if f.check in ("better", "champion", CANARY))
         return f"{self.kind}: {'; '.join(finding.sentence for finding in spoken)}"

@@ -63,6 +63,6 @@ class Cors:
         """Return what is said in answer to the question whether a page may ask."""
         return (
             (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-allow-headers", b"authorization, content-type, x-request-key"),
             (b"access-control-max-age", b"600"),
         )

@@ -14,6 +14,8 @@ from hedonic.serving.responses import internal_error, status_error
 __all__ = ["SCOPE_KEY", "Envelope", "Exchange"]
 
 _KEPT = (b"allow", b"retry-after")
+_AGAIN: Header = (b"retry-after", b"1")
+"""Of a 503 that does not say when to come back."""
 
 _logger = logging.getLogger("hedonic.serving")
 
@@ -52,6 +54,8 @@ class Envelope:
             nonlocal replaced
             if message["type"] == "http.response.start":
                 status = exchange.status = message["status"]
+                if status == 503 and not any(pair[0].lower() == _AGAIN[0] for pair in message["headers"]):
+                    message["headers"] = [*message["headers"], _AGAIN]
                 if status >= 400 and not exchange.answered:
                     replaced = True
                     kept = [pair for pair in message["headers"] if pair[0].lower() in _KEPT]

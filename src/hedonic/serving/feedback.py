@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
 from hedonic.serving.fields import show
-from hedonic.serving.prediction_log_entry import EPOCH, Answered, Entry, Role, entries, microseconds
+from hedonic.serving.prediction_log_entry import Answered, Entry, Role, entries, microseconds, moment
 from hedonic.serving.prediction_log_store import PAGE, PredictionLogStore
 from hedonic.serving.problems import Problem, RequestRefused, refused
+from hedonic.serving.table_parts import PART_ROWS, part_id, row_in_part
+from hedonic.serving.unique_json import parse
 
 _REQUEST_ID = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
 _LAST_ROW = 2**31 - 1
@@ -45,7 +46,9 @@ class Report:
             RequestRefused: it is not one; with every problem.
         """
         try:
-            content = json.loads(body)
+            content = parse(body)
+        except RequestRefused:
+            raise
         except (ValueError, RecursionError) as err:
             raise RequestRefused("invalid_json", f"the body is not JSON: {err}") from err
         if type(content) is not dict:
@@ -65,7 +68,7 @@ class Report:
         report = cls(
             request_id=content.get("request_id", "-"),
             price=content.get("price", 1.0),
-            row=content.get("row", 0),
+            row=_whole(content.get("row", 0)),
             observed_at=observed_at,
         )
         if problems := problems + report.problems():
@@ -134,7 +137,11 @@ class Feedback:
         """
         if problems := report.problems():
             raise refused(problems)
-        rows = {entry.row for entry in self._store.rows(report.request_id)}
+        rows = self._rows(report.request_id)
+        if report.row >= PART_ROWS and report.row not in rows:  # of a table, which is logged in parts
+            part = part_id(report.request_id, report.row)
+            if (of_part := self._rows(part)) or not rows:
+                rows, report = of_part, replace(report, request_id=part, row=row_in_part(report.row))
         if rows and report.row not in rows:
             raise refused([Problem("row", f"the log holds no row {report.row} of this request")])
         now = microseconds(datetime.now(UTC))
@@ -147,6 +154,9 @@ class Feedback:
             written = execute(_INSERT, (*key, price, observed, now)).rowcount
             winner = execute(f"{_WINNER} LIMIT 1", key).fetchall()[0][0]
         return Receipt("recorded" if written == 1 else "repeated", bool(rows), winner)
+
+    def _rows(self, request_id: str) -> set[int]:
+        return {entry.row for entry in self._store.rows(request_id)}
 
     def prices(self, request_id: str, row: int = 0) -> tuple[float, ...]:
         """Return every price reported for a row, the one that counts first."""
@@ -190,7 +200,7 @@ class Feedback:
             for entry in entries(answered):
                 if (entry.request_id, entry.row) in prices:
                     price, observed = prices[entry.request_id, entry.row]
-                    yield Labelled(entry, price, EPOCH + timedelta(microseconds=observed))
+                    yield Labelled(entry, price, moment(observed))
 
 
 _PRICES = "SELECT request_id, row_number, price, observed_us FROM hedonic_feedback"
@@ -202,6 +212,11 @@ _INSERT = (
     "INSERT INTO hedonic_feedback (request_id, row_number, price, observed_us, received_us) "
     "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+
+
+def _whole(value: Any) -> Any:
+    """Return 3 for 3.0, which is the same number in JSON (see ``NumberField``), and all else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _moment(text: Any) -> datetime | None:

@@ -56,13 +56,13 @@ class NumberField:
         return "an integer" if self.integer else "a number"
 
     def json_schema(self) -> dict[str, Any]:
-        """Return type and bounds."""
-        schema: dict[str, Any] = {"type": "integer" if self.integer else "number"}
-        if self.minimum is not None:
-            schema["minimum"] = self.minimum
-        if self.maximum is not None:
-            schema["maximum"] = self.maximum
-        return schema
+        """Return type and bounds; those of an integer also where the contract has none."""
+        if self.integer:
+            least = -_LARGEST_EXACT if self.minimum is None else max(self.minimum, -_LARGEST_EXACT)
+            most = _LARGEST_EXACT if self.maximum is None else min(self.maximum, _LARGEST_EXACT)
+            return {"type": "integer", "minimum": math.ceil(least), "maximum": math.floor(most)}
+        limits = {"minimum": self.minimum, "maximum": self.maximum}
+        return {"type": "number"} | {key: limit for key, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True, slots=True)

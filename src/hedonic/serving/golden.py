@@ -12,6 +12,7 @@ from typing import Any
 
 from hedonic.errors import ReleaseRefused
 from hedonic.model.manifest import read_golden, read_manifest
+from hedonic.serving.traffic_plan import CHAMPION_KEY, KEY_HEADER
 
 TOLERANCE = 1e-9
 
@@ -57,7 +58,9 @@ def verify_served(
 
 
 def _ask(url: str, content: dict[str, Any], where: str, timeout_s: float, more: Mapping[str, str]) -> Any:
-    body, headers = json.dumps(content).encode(), {"Content-Type": "application/json", **more}
+    # By the champion, whatever challenger is tried beside it.
+    headers = {"Content-Type": "application/json", KEY_HEADER: CHAMPION_KEY, **more}
+    body = json.dumps(content).encode()
     request = urllib.request.Request(url, body, headers)  # noqa: S310 (the address of an endpoint of ours)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

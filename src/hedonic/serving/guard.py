@@ -28,6 +28,7 @@ from hedonic.serving.tokens import Tokens
 
 CSV_TYPE = "text/csv"
 INVOCATIONS = "/invocations"
+TABLE_PATHS = (INVOCATIONS, "/score", "/score/submit")
 _PACED = frozenset({401, 429, 503})
 _MAX_HELD_S = 10.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -35,10 +36,11 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class RouteLimits:
-    """What a path takes: media types, and bytes at most."""
+    """What a path takes: media types, and bytes at most; tables wait for each other, not others for them."""
 
     media_types: tuple[str, ...]
     max_bytes: int
+    table: bool = False
 
 
 class Guard:
@@ -56,7 +58,7 @@ class Guard:
         Args:
             app: what answers requests that are let through.
             settings: see ``GuardSettings``.
-            limits: by path, where they differ from JSON of ``max_body_bytes``; default: ``/invocations``.
+            limits: by path, where they differ from JSON of ``max_body_bytes``; default: those of tables.
         """
         self._app = app
         self._settings = settings
@@ -64,13 +66,16 @@ class Guard:
         self._open = settings.open_paths
         self._cors = Cors(settings.cors_origins)
         self._usual = RouteLimits((JSON_TYPE,), settings.max_body_bytes)
-        tables = RouteLimits((JSON_TYPE, CSV_TYPE), settings.max_table_bytes)
-        self._limits = {INVOCATIONS: tables} if limits is None else dict(limits)
+        tables = RouteLimits((JSON_TYPE, CSV_TYPE), settings.max_table_bytes, table=True)
+        self._limits = dict.fromkeys(TABLE_PATHS, tables) if limits is None else dict(limits)
         self._bodies = BodyReader(
             settings.body_deadline_s, settings.max_buffered_bytes, settings.retry_after_s
         )
         self._slots = Slots(
             settings.concurrency, settings.queue, settings.queue_wait_s, settings.retry_after_s
+        )
+        self._table_slots = Slots(
+            settings.table_concurrency, settings.table_queue, settings.table_wait_s, settings.retry_after_s
         )
         self._pace = Pace(settings.refusals_per_s, _MAX_HELD_S)
         self._rate = (
@@ -101,7 +106,8 @@ class Guard:
             limits = self._limits.get(scope["path"], self._usual)
             _refuse_type(exchange.headers, limits.media_types)
             exchange.body = await self._bodies.read(receive, exchange.headers, limits.max_bytes)
-            await self._slots.enter()
+            slots = self._table_slots if limits.table else self._slots
+            await slots.enter()
         except Refusal as refusal:
             await self._refuse(refusal, exchange, receive, send)
             return
@@ -111,7 +117,7 @@ class Guard:
         try:
             await self._app(scope, _Replay(exchange.body, receive), send)
         finally:
-            self._slots.leave()
+            slots.leave()
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         """Refuse who may not ask, or not so often.

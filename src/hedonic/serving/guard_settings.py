@@ -26,6 +26,9 @@ class GuardSettings(BaseModel):
         concurrency: requests that are worked on at once.
         queue: requests that wait for their turn; one more is 503.
         queue_wait_s: that a request waits for its turn at most; longer is 503.
+        table_concurrency: tables that are worked on at once, beside the other requests.
+        table_queue: tables that wait for their turn; one more is 503.
+        table_wait_s: that a table waits for its turn at most; longer is 503.
         retry_after_s: told with every 503.
         refusals_per_s: answers 401, 429 and 503 that are given a second at most; the others wait, up to 10 s.
         linger_s: for which the rest of a refused body is still taken (and thrown away) before the
@@ -53,6 +56,9 @@ class GuardSettings(BaseModel):
     concurrency: Annotated[int, Field(ge=1)] = 8
     queue: Annotated[int, Field(ge=0)] = 256
     queue_wait_s: Annotated[float, Field(gt=0, le=55)] = 2.0
+    table_concurrency: Annotated[int, Field(ge=1)] = 2
+    table_queue: Annotated[int, Field(ge=0)] = 8
+    table_wait_s: Annotated[float, Field(gt=0, le=20)] = 2.0
     retry_after_s: Annotated[int, Field(ge=1)] = 1
     refusals_per_s: Annotated[float, Field(gt=0)] = 200.0
     linger_s: Annotated[float, Field(ge=0, le=10)] = 1.0

@@ -16,6 +16,7 @@ class ObservedPredictor(Predictor):
     def __init__(self, predictor: Predictor, observe: Callable[[Sequence[Prediction]], None]) -> None:
         """Answer as ``predictor`` does."""
         vars(self).update(vars(predictor))
+        self.plain = predictor
         self._observe = observe
 
     def answer(self, body: bytes) -> list[Prediction]:
@@ -24,8 +25,21 @@ class ObservedPredictor(Predictor):
         self._observe(predictions)
         return predictions
 
+    async def answer_jointly(self, body: bytes) -> list[Prediction]:
+        """Return the same, computed together with what else arrives, and show them."""
+        predictions = await super().answer_jointly(body)
+        self._observe(predictions)
+        return predictions
+
 
 def observed(release: Release, observer: Observer) -> Release:
     """Return the release, its answers shown to ``observer``."""
     predictor = ObservedPredictor(release.predictor, lambda predictions: observer(release, predictions))
     return replace(release, predictor=predictor)
+
+
+def unobserved(release: Release) -> Release:
+    """Return the release, its answers shown to nobody: what it answers is not given to a caller."""
+    if not isinstance(release.predictor, ObservedPredictor):
+        return release
+    return replace(release, predictor=release.predictor.plain)

@@ -13,6 +13,7 @@ from hedonic.errors import HedonicError
 from hedonic.serving.prediction_log_entry import Answered, stored
 from hedonic.serving.prediction_log_schema import shown
 from hedonic.serving.prediction_log_store import PredictionLogStore, StoreUnavailable
+from hedonic.serving.prediction_log_waiters import Waiter, settle
 
 Mode = Literal["fast", "durable"]
 
@@ -24,6 +25,8 @@ CAPACITY_BYTES = 64 * 2**20
 
 _OVERHEAD = 512  # bytes of an answer in the buffer beside its bodies
 _BUSY_S = 0.1  # short, for the writer looks at its deadlines between tries
+_HUNG_S = 1.0  # beyond the patience: a store that refuses in time is not taken for one that says nothing
+_LOOK_S = 0.25
 
 _logger = logging.getLogger("hedonic.serving")
 
@@ -49,7 +52,8 @@ class PredictionLog:
 
     In mode ``fast`` an answer is in the buffer when ``record`` returns and in the store a quarter of a
     second later. While the store is slow or gone the buffer fills; when it is full answers are dropped
-    and counted, and no prediction is slower for it. In mode ``durable`` the caller awaits the commit.
+    and counted, and no prediction is slower for it. In mode ``durable`` the caller awaits the commit, and
+    a second thread sees to it that nobody waits for a store that neither takes nor refuses.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class PredictionLog:
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._buffer: list[Answered] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[Waiter] = []
+        self._in_flight: list[Waiter] = []
+        self._writing_since: float | None = None
         self._n_bytes = 0
         self._recorded = self._settled = self._dropped = 0
         self._wake = threading.Event()
@@ -82,6 +88,9 @@ class PredictionLog:
         self._failing = False
         self._writer = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._writer.start()
+        self._closed = threading.Event()
+        if mode == "durable":
+            threading.Thread(target=self._watch, name="prediction-log-watch", daemon=True).start()
 
     @classmethod
     def open(
@@ -96,10 +105,16 @@ class PredictionLog:
 
         Raises:
             UserError: the URL names no store, or one of a newer format.
-            StoreUnavailable: the store cannot be opened.
+            StoreUnavailable: the store cannot be opened. In mode ``fast`` a Postgres that is away now is
+                no reason not to answer: it is told, and written to when it is back.
         """
-        PredictionLogStore(url).close()  # makes or migrates the tables, with more patience
-        sink = PredictionLogStore(url, busy_s=_BUSY_S)
+        sink = PredictionLogStore(url, busy_s=_BUSY_S, at_once=False)
+        try:
+            PredictionLogStore(url).close()  # makes or migrates the tables, with more patience
+        except StoreUnavailable as err:
+            if sink.is_file or mode == "durable":
+                raise
+            _logger.error("predictions are not logged yet: %s", err)
         return cls(sink, mode, capacity_bytes=capacity_bytes, patience_s=patience_s)
 
     @property
@@ -119,8 +134,13 @@ class PredictionLog:
 
     @property
     def failing(self) -> bool:
-        """Return whether the last attempt to write failed."""
-        return self._failing
+        """Return whether the last attempt to write failed, or takes longer than any should."""
+        return self._failing or self._hung()
+
+    @property
+    def fill(self) -> float:
+        """Return how full the buffer is, from 0 to 1: at 1 answers are dropped."""
+        return self._n_bytes / self._capacity
 
     def record(self, answered: Answered) -> asyncio.Future[None] | None:
         """Take an answer; in mode ``durable`` return what to await before the answer is given.
@@ -164,9 +184,12 @@ class PredictionLog:
             with self._lock:
                 left, self._settled = self._recorded - self._settled, self._recorded
                 self._dropped += left
+                waiters = self._in_flight + self._waiters
+            settle(waiters, LogUnavailable(self._told("the service ends before the store answers")))
             _logger.error("%s", self._told(f"still writing at shutdown; {left} answers may be lost"))
         else:
             self._sink.close()
+        self._closed.set()
         return self._dropped
 
     def _run(self) -> None:
@@ -178,18 +201,39 @@ class PredictionLog:
             with self._lock:
                 batch, self._buffer = self._buffer, []
                 waiters, self._waiters = self._waiters, []
+                self._in_flight = waiters
+                self._writing_since = time.monotonic() if batch else None
                 last = self._closing_at is not None
             if batch:
                 error = self._write(batch)
+                n_bytes = sum(map(_size, batch))
                 with self._lock:
-                    self._n_bytes -= sum(map(_size, batch))
+                    self._n_bytes -= n_bytes
                     self._settled += len(batch)
-                _settle(waiters, error)
+                    self._in_flight, self._writing_since = [], None
+                settle(waiters, error)
             if self._dropped > told:
                 told = self._dropped
                 _logger.error("%s", self._told(f"{told} answers were dropped so far"))
             if last:
                 return
+
+    def _watch(self) -> None:
+        """Refuse the callers of a store that hangs: what they sent is taken back where it still can be."""
+        while not self._closed.wait(_LOOK_S):
+            if not self._hung():
+                continue
+            with self._lock:
+                waiters, left = self._in_flight + self._waiters, self._buffer
+                self._in_flight, self._waiters, self._buffer = [], [], []
+                self._n_bytes -= sum(map(_size, left))
+                self._settled += len(left)
+                self._dropped += len(left)
+            settle(waiters, LogUnavailable(self._told("the store does not answer")))
+
+    def _hung(self) -> bool:
+        since = self._writing_since
+        return since is not None and time.monotonic() > since + self._patience_s + _HUNG_S
 
     def _write(self, batch: list[Answered]) -> LogUnavailable | None:
         """Write the batch, again and again while it may help; return why it was given up."""
@@ -234,25 +278,3 @@ class PredictionLog:
 
 def _size(answered: Answered) -> int:
     return len(answered.request) + len(answered.response) + _OVERHEAD
-
-
-def _settle(waiters: list[asyncio.Future[None]], error: LogUnavailable | None) -> None:
-    """Tell the callers, one message a loop however many they are."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for waiter in waiters:
-        by_loop.setdefault(waiter.get_loop(), []).append(waiter)
-    for loop, its_own in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_tell, its_own, error)
-        except RuntimeError:  # the loop was closed: nobody waits
-            continue
-
-
-def _tell(waiters: list[asyncio.Future[None]], error: LogUnavailable | None) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(error)

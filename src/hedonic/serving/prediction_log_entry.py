@@ -74,13 +74,18 @@ def microseconds(at: datetime) -> int:
     return (at - EPOCH) // timedelta(microseconds=1)
 
 
+def moment(at_us: int) -> datetime:
+    """Return the time that is so many microseconds after 1970-01-01 UTC."""
+    return EPOCH + timedelta(microseconds=at_us)
+
+
 def entries(answered: Answered) -> Iterator[Entry]:
     """Yield the rows of an answered request that were not forgotten since.
 
     Raises:
         HedonicError: what is stored is not a request and its response.
     """
-    at = EPOCH + timedelta(microseconds=answered.at_us)
+    at = moment(answered.at_us)
     try:
         instances = json.loads(answered.request)["instances"]
         predictions = json.loads(answered.response)["predictions"]

@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from hedonic.errors import HedonicError, UserError
+from hedonic.errors import HedonicError
 from hedonic.serving.prediction_log_entry import Answered, Entry, Role, entries, microseconds
 from hedonic.serving.prediction_log_schema import (
-    FORMAT_VERSION,
-    MIGRATIONS,
     SQLITE,
     Connection,
     Cursor,
-    Dialect,
+    Execute,
     dialect_of,
+    file_of,
+    install,
+    is_current,
     shown,
 )
 
 COLUMNS = ", ".join(Answered._fields)
-Execute = Callable[..., Cursor]
 
 PAGE = 200
 """Answers read at a time: no reader holds a transaction open while its caller works."""
@@ -43,12 +44,13 @@ class StoreUnavailable(HedonicError):
 class PredictionLogStore:
     """The tables of the log in one store, for any thread; a reader, a command, or the writing thread."""
 
-    def __init__(self, url: str, busy_s: float = 10.0) -> None:
+    def __init__(self, url: str, busy_s: float = 10.0, *, at_once: bool = True) -> None:
         """Open the store, making or migrating its tables.
 
         Args:
             url: a path, ``sqlite:///path``, or ``postgresql://user@host/database``.
             busy_s: how long one statement waits for another writer.
+            at_once: connect now; otherwise at the first use, and a store that is away now is no error yet.
 
         Raises:
             UserError: the URL names no store, or one of a newer format.
@@ -59,8 +61,19 @@ class PredictionLogStore:
         self._lock = threading.RLock()
         self._dialect = dialect_of(url)
         self._connection: Connection | None = None
-        with self._lock, self._guarded():
-            self._connected()
+        if at_once:
+            with self._lock, self._guarded():
+                self._connected()
+
+    @property
+    def is_file(self) -> bool:
+        """Return whether the store is a file of this machine, and not a server that may be away."""
+        return self._dialect is SQLITE
+
+    @property
+    def file(self) -> Path:
+        """Return the file, of a store that is one."""
+        return file_of(self.url)
 
     def append(self, batch: Sequence[Answered]) -> None:
         """Write the answers in one transaction; when this returns they survive a kill and a power cut."""
@@ -139,20 +152,27 @@ class PredictionLogStore:
         with self._lock, self._guarded(), self._transaction(self._connected(), begin) as execute:
             yield execute
 
-    def scrub(self) -> None:
-        """Make what was deleted unreadable in the store's files as well.
+    def scrub(self, patience_s: float = _SCRUB_S) -> None:
+        """Make what was deleted unreadable: in SQLite's files at once, in Postgres free to be overwritten.
+
+        Postgres keeps old bytes in pages that VACUUM frees, in its own write-ahead log and in backups,
+        until they are overwritten or expire: no statement can promise more.
+
+        Args:
+            patience_s: how long to wait for readers.
 
         Raises:
             StoreUnavailable: readers keep the write-ahead log in use; the deletion itself stands.
         """
-        deadline = time.monotonic() + _SCRUB_S
-        while any(row[0] for row in self.read(self._dialect.scrub)):
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"prediction log {shown(self.url)}: the rows are deleted, but another process keeps the "
-                    "write-ahead log in use, so their bytes are still in it. Run the command again."
-                )
-            time.sleep(0.02)
+        deadline = time.monotonic() + patience_s
+        for statement in self._dialect.scrub:
+            while any(row[0] for row in self.read(statement)):
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"prediction log {shown(self.url)}: the rows are deleted, but another process keeps "
+                        "the write-ahead log in use, so their bytes are still in it. Run the command again."
+                    )
+                time.sleep(0.02)
 
     def close(self) -> None:
         """Close the connection."""
@@ -163,21 +183,14 @@ class PredictionLogStore:
         if self._connection is None:
             connection = self._dialect.connect(self.url, self._busy_s)
             try:
-                if not self._is_current(connection):
+                if not is_current(connection, self._dialect):
                     with self._transaction(connection, self._dialect.begin_install) as execute:
-                        _install(execute, self._dialect, shown(self.url))
+                        install(execute, self._dialect, shown(self.url))
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
-
-    def _is_current(self, connection: Connection) -> bool:
-        """Return whether the tables are there in the present format: then opening needs no write lock."""
-        try:
-            return [tuple(row) for row in connection.execute(_VERSION).fetchall()] == [(FORMAT_VERSION,)]
-        except self._dialect.errors:
-            return False
 
     @contextmanager
     def _transaction(self, connection: Connection, begin: Sequence[str]) -> Iterator[Execute]:
@@ -202,8 +215,9 @@ class PredictionLogStore:
         except self._dialect.errors as err:
             if self._dialect is not SQLITE:
                 self._disconnect()
+            told = " ".join(str(err).split()).rstrip(".")
             raise StoreUnavailable(
-                f"prediction log {shown(self.url)}: {str(err).strip()}. Check HEDONIC_PREDICTION_LOG_URL, "
+                f"prediction log {shown(self.url)}: {told}. Check HEDONIC_PREDICTION_LOG_URL, "
                 "that the store can be written, that nothing holds it locked and that its disk is not full."
             ) from err
 
@@ -220,26 +234,4 @@ def _insert(n_rows: int) -> str:
     return f"INSERT INTO hedonic_answered ({COLUMNS}) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
-_VERSION = "SELECT version FROM hedonic_log_format"
 _INSERT, _INSERT_CHUNK = _insert(1), _insert(_CHUNK)
-
-
-def _install(execute: Execute, dialect: Dialect, where: str) -> None:
-    """Make the tables, or bring those of an older format to the present one."""
-    tables = dialect.tables()
-    execute(tables[0])
-    found = execute(_VERSION).fetchall()
-    version = found[0][0] if found else FORMAT_VERSION
-    if version > FORMAT_VERSION:
-        raise UserError(
-            f"prediction log {where}: has format_version {version}, this Hedonic knows up to "
-            f"{FORMAT_VERSION}. Upgrade Hedonic, or name another store in HEDONIC_PREDICTION_LOG_URL."
-        )
-    for older in range(version, FORMAT_VERSION):
-        for statement in MIGRATIONS[older]:
-            execute(statement)
-    for statement in tables[1:]:
-        execute(statement)
-    if not found or version < FORMAT_VERSION:
-        execute("DELETE FROM hedonic_log_format")
-        execute("INSERT INTO hedonic_log_format VALUES (?)", (FORMAT_VERSION,))

@@ -16,13 +16,18 @@ from hedonic.data.table import Columns, day
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.artifact import PortableModel
 from hedonic.model.manifest import CONTRACT, MODEL, ReleaseRecord, read_golden, read_record, verify_release
+from hedonic.model.plain_files import UNREADABLE
 from hedonic.serving.explanation import Explainer
 from hedonic.serving.golden import TOLERANCE, differences
+from hedonic.serving.joint_answers import JointAnswers
 from hedonic.serving.schema import VALUATION_DATE, RequestSchema, Rows
 
 GRADES = (("A", 0.4), ("B", 0.7), ("C", 1.1))
 """Confidence grades by the width of the 90 % interval relative to the estimate: A below 0.4 (about
 20 % to either side), B below 0.7, C below 1.1, D from there on."""
+
+_GRADED = tuple((limit, grade, f"under {limit:.0%}") for grade, limit in GRADES)
+_WIDEST = ("D", f"{GRADES[-1][1]:.0%} or more")
 
 Prediction = dict[str, Any]
 
@@ -87,6 +92,7 @@ class Predictor:
         self._unit = model.contract.target.unit
         ranges = [model.training_ranges.get(name, (-np.inf, np.inf)) for name in self.schema.numeric]
         self._seen = np.array(ranges).reshape(-1, 2)
+        self._joint = JointAnswers(self._answer)
 
     def predict(self, instances: Sequence[Any]) -> list[Prediction]:
         """Return a prediction for each instance, in the shape of a response.
@@ -100,6 +106,10 @@ class Predictor:
     def answer(self, body: bytes) -> list[Prediction]:
         """Return the same for the body of a request."""
         return self._answer(self.schema.read(body))
+
+    async def answer_jointly(self, body: bytes) -> list[Prediction]:
+        """Return the same, computed together with what else arrives in this turn of the event loop."""
+        return await self._joint.answer(self.schema.read(body))
 
     def _answer(self, rows: Rows) -> list[Prediction]:
         answers = self._model.estimate(rows.columns)
@@ -195,7 +205,7 @@ def load_release(folder: Path, expected: str | None = None) -> Release:
     predictor, golden, record = Predictor(model), read_golden(folder), read_record(folder)
     try:
         answers = [predictor.predict([instance])[0] for instance in golden.instances]
-    except HedonicError as err:
+    except (*UNREADABLE, HedonicError) as err:
         raise ReleaseRefused(f"{where}: a golden row is not answered: {err}") from err
     if wrong := differences(answers, list(golden.answers)):
         raise ReleaseRefused(
@@ -217,10 +227,10 @@ def confidence(estimate: float, low: float, high: float) -> dict[str, str]:
     if estimate <= 0:
         return {"grade": "D", "reason": "the estimate is not above zero"}
     width = (high - low) / estimate
-    grade, told = "D", f"{GRADES[-1][1]:.0%} or more"
-    for better, limit in GRADES:
+    grade, told = _WIDEST
+    for limit, better, under in _GRADED:
         if width < limit:
-            grade, told = better, f"under {limit:.0%}"
+            grade, told = better, under
             break
     reason = f"the 90 % interval is {width:.0%} of the estimate wide; {grade} is {told}"
     return {"grade": grade, "reason": reason}

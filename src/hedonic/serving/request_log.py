@@ -52,6 +52,8 @@ def log_as_json(level: int = logging.INFO) -> None:
         if logger.handlers:
             logger.handlers, logger.propagate = [], True
     logging.getLogger("hedonic").setLevel(level)
+    # uvicorn words its line about every request before the level drops it; ours says more (``log_access``).
+    logging.getLogger("uvicorn.access").propagate = False
 
 
 def log_access(exchange: Exchange, duration_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,19 @@ import numpy.typing as npt
 from hedonic.data.contract import Contract, Rule, Severity
 from hedonic.data.rules import RowRule
 from hedonic.serving.field_table import FieldTable
-from hedonic.serving.fields import MISSING, NAN, DateField, Field, field_of, show
-from hedonic.serving.problems import Problem, RequestRefused, refused
-from hedonic.serving.unique_json import parse
+from hedonic.serving.fields import (
+    MISSING,
+    NAN,
+    BooleanField,
+    DateField,
+    Field,
+    NumberField,
+    TextField,
+    field_of,
+    show,
+)
+from hedonic.serving.problems import Problem, RequestRefused, clip, refused
+from hedonic.serving.unique_json import parse, quick_instances
 
 VALUATION_DATE = "valuation_date"
 FEW_ROWS = 10
@@ -38,6 +48,26 @@ class Rows:
     numeric: tuple[str, ...]
     numbers: npt.NDArray[np.float64]
     warnings: list[list[str]]
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.warnings)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of several requests to one schema, one after the other."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        numbers = np.concatenate([part.numbers for part in parts], axis=1)
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in first.columns
+            if name not in first.numeric
+        }
+        columns.update(zip(first.numeric, numbers, strict=True))
+        return cls(columns, first.numeric, numbers, [told for part in parts for told in part.warnings])
 
 
 class RequestSchema:
@@ -73,6 +103,11 @@ class RequestSchema:
             RequestRefused: the body is not ``{"instances": [...]}`` with 1 to ``max_rows`` rows, or a
                 row is not what the contract says; with every problem.
         """
+        quick = quick_instances(body)
+        if quick is not None and len(quick) <= self.max_rows:
+            values = self._table.read(quick)  # holds integers that a float holds exactly, and no others
+            if values is not None:
+                return self._rows(values, len(quick), [])
         try:
             content = parse(body)
         except RequestRefused:
@@ -83,7 +118,7 @@ class RequestSchema:
         if type(content) is not dict:
             raise refused([Problem("", f'must be an object {{"instances": [...]}}; got {show(content)}')])
         problems = [
-            Problem(_clip(name), 'unknown field; a request has "instances" alone')
+            Problem(clip(name), 'unknown field; a request has "instances" alone')
             for name in content
             if name != "instances"
         ]
@@ -112,11 +147,15 @@ class RequestSchema:
         values = None if problems else self._table.read(instances)
         if values is None:
             values = self._values(instances, problems)
+        return self._rows(values, len(instances), problems)
+
+    def _rows(self, values: Mapping[str, Sequence[Any]], n_rows: int, problems: list[Problem]) -> Rows:
+        """Return canonical values as rows, unless there are problems with them."""
         numbers = np.array([values[name] for name in self._numeric], dtype=np.float64)
-        numbers = numbers.reshape(len(self._numeric), len(instances))
+        numbers = numbers.reshape(len(self._numeric), n_rows)
         columns: dict[str, npt.NDArray[Any]] = {}
         for name in self._texts:
-            column = columns[self._column_names[name]] = np.empty(len(instances), dtype=object)
+            column = columns[self._column_names[name]] = np.empty(n_rows, dtype=object)
             column[:] = values[name]
         columns.update(zip(self.numeric, numbers, strict=True))
         warnings = self._apply_rules(columns, numbers, problems)
@@ -142,6 +181,7 @@ class RequestSchema:
                         read = field.read(value)
                     except ValueError as err:
                         problems.append(Problem(f"instances[{position}].{name}", str(err)))
+                        read = NAN if field.numeric else None  # no default: rules pass over it
                 elif field.required and row is instance:
                     what = "missing" if value is MISSING else "must not be null"
                     problems.append(Problem(f"instances[{position}].{name}", what))
@@ -153,7 +193,7 @@ class RequestSchema:
     def _unknown(self, position: int, name: str) -> Problem:
         near = difflib.get_close_matches(name, self._fields, n=1) if len(name) <= 64 else []
         hint = f"; did you mean {near[0]!r}?" if near else "; see the schema at /docs.json"
-        return Problem(f"instances[{position}].{_clip(name)}", f"unknown field{hint}")
+        return Problem(f"instances[{position}].{clip(name)}", f"unknown field{hint}")
 
     def _apply_rules(
         self, columns: dict[str, Any], numbers: npt.NDArray[np.float64], problems: list[Problem]
@@ -189,16 +229,15 @@ class RequestSchema:
         }
 
     def json_schema(self) -> dict[str, Any]:
-        """Return the JSON schema of a request (OpenAPI 3.0's dialect), with an example that validates."""
+        """Return the JSON schema (2020-12) of a request, with an example that validates."""
         described = {column.name: column for column in self.contract.inputs}
         properties: dict[str, Any] = {}
         for name, field in self._fields.items():
-            properties[name] = field.json_schema()
-            if not field.required:
-                properties[name]["nullable"] = True
+            properties[name] = _or_null(field.json_schema(), field.required)
             if name in described:
                 unit = f" [{described[name].unit}]" if described[name].unit else ""
-                properties[name]["description"] = described[name].description + unit
+                case = "; in any case" if "enum" in properties[name] else ""
+                properties[name]["description"] = described[name].description + unit + case
             else:
                 told = "The day the estimate is for; default: the last day of training"
                 properties[name]["description"] = told
@@ -209,6 +248,8 @@ class RequestSchema:
             "properties": properties,
         }
         rules = " ".join(f"{rule.description} ({rule.rule})." for rule, _ in self._rules)
+        if rules and self.contract.time_column is not None:
+            rules += f" In these rules {self.contract.time_column} is the {VALUATION_DATE}."
         rows = {"type": "array", "minItems": 1, "maxItems": self.max_rows, "items": row}
         return {
             "title": "PredictRequest",
@@ -221,24 +262,30 @@ class RequestSchema:
         }
 
 
+def _or_null(schema: dict[str, Any], required: bool) -> dict[str, Any]:
+    """Return a field's schema, that takes null too where the field may be missing."""
+    if required:
+        return schema
+    listed = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [schema["type"], "null"], **listed}
+
+
 def _broken(rule: Rule) -> str:
     return f"{rule.description.rstrip('.')} (rule {rule.name}: {rule.rule})"
 
 
-def _clip(name: str) -> str:
-    return name if len(name) <= 64 else name[:61] + "…"
-
-
 def _stand_in(field: Field) -> Any:
     """Return a value for an input whose contract gives no example."""
-    schema = field.json_schema()
-    match schema["type"]:
-        case "boolean":
+    match field:
+        case BooleanField():
             return False
-        case "string":
-            return "2015-05-27" if schema.get("format") == "date" else schema.get("enum", ["text"])[0]
-        case _:
-            return schema.get("minimum", min(schema.get("maximum", 1.0), 1.0))
+        case DateField():
+            return "2015-05-27"
+        case TextField():
+            return field.categories[0] if field.categories else "text"
+        case NumberField():
+            most = 1.0 if field.maximum is None else field.maximum
+            return min(most, 1.0) if field.minimum is None else field.minimum
 
 
 def _canonical(field: Field, value: Any) -> Any:

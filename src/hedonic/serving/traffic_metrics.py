@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hedonic.serving.asgi import Exchange
@@ -36,7 +37,7 @@ class TrafficMetrics:
     def __init__(
         self,
         routes: Iterable[str],
-        log_drops: Callable[[], int] | None = None,
+        log_figures: Callable[[], Iterable[Figure]] | None = None,
         worker: str = "1",
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -45,7 +46,7 @@ class TrafficMetrics:
         Args:
             routes: paths that are counted by name; all others are counted together, so that a caller who
                 makes up paths fills no memory.
-            log_drops: gives how many lines the prediction log had to drop.
+            log_figures: gives what is to be told of the prediction log.
             worker: which of the service's processes this is.
             registry: default: prometheus_client's own. It must be imported after the directory of its
                 multiprocess mode is set, so it is imported here.
@@ -54,7 +55,7 @@ class TrafficMetrics:
 
         registry = registry or prometheus.REGISTRY
         self._routes = frozenset(routes)
-        self._log_drops = log_drops
+        self._log_figures = log_figures
         self._worker = (("worker", worker),)
         self._requests = prometheus.Counter(
             "hedonic_requests", "Requests by route, release and outcome", ["route", "release", "outcome"],
@@ -81,6 +82,10 @@ class TrafficMetrics:
         )  # fmt: skip
         self._outside = prometheus.Counter(
             "hedonic_out_of_range_inputs", "Inputs outside what training saw", ["release", "field"],
+            registry=registry,
+        )  # fmt: skip
+        self._rollouts = prometheus.Counter(
+            "hedonic_rollouts", "Releases that were to be served next, by outcome", ["outcome"],
             registry=registry,
         )  # fmt: skip
         self._by_outcome: dict[tuple[str, str, str], Counter] = {}
@@ -119,9 +124,13 @@ class TrafficMetrics:
                 if _OUTSIDE in warning:
                     self._outside.labels(digest, warning.partition(" ")[0]).inc()
 
-    def at_scrape(self, release: Release | None) -> str:
-        """Return what is read now, as Prometheus reads it: model, log, bytes, process."""
-        return exposition(self._read_now(release))
+    def rolled_out(self, outcome: str) -> None:
+        """Count a release that was to be served next: it was swapped in, or refused."""
+        self._rollouts.labels(outcome).inc()
+
+    def at_scrape(self, release: Release | None, traffic: Iterable[Figure] = ()) -> str:
+        """Return what is read now, as Prometheus reads it: model, traffic, log, bytes, process."""
+        return exposition(chain(traffic, self._read_now(release)))
 
     def _read_now(self, release: Release | None) -> Iterator[Figure]:
         if release is not None:
@@ -133,16 +142,13 @@ class TrafficMetrics:
                 age_s = max(0.0, time.time() - made)
                 told = "Time since the release was made"
                 yield Figure("hedonic_model_age_seconds", "gauge", told, age_s, (("release", name.release),))
-        if self._log_drops is not None:
-            told = "Answers that the prediction log had to drop"
-            drops = float(self._log_drops())
-            yield Figure("hedonic_prediction_log_dropped_total", "counter", told, drops, self._worker)
         for direction, n_bytes in (("received", self._n_received), ("sent", self._n_sent)):
             told = f"Bytes of bodies {direction}"
             yield Figure(
                 f"hedonic_http_{direction}_bytes_total", "counter", told, float(n_bytes), self._worker
             )
-        for figure in process_figures():
+        of_log = self._log_figures() if self._log_figures else ()
+        for figure in chain(of_log, process_figures()):
             yield Figure(figure.name, figure.kind, figure.told, figure.value, (*self._worker, *figure.labels))
 
 

@@ -14,6 +14,7 @@ from hedonic.data.snapshot import SnapshotStore
 from hedonic.data.training_data import TrainingData, open_training_data
 from hedonic.data.validated import ValidatedSnapshot, ValidationReport
 from hedonic.errors import HedonicError, UserError
+from hedonic.settings import Settings
 from tests.contracts import house_contract, house_frame
 
 
@@ -35,19 +36,19 @@ def vouched(
         quarantine_fraction=len(quarantined) / n_rows,
         page=None,
     )
-    report.write(tmp_path / "reports")
+    report.write(tmp_path / "validations")
     validated = ValidatedSnapshot(
         snapshot=snapshot,
         contract_digest=contract.digest,
         quarantined=quarantined,
         report_sha256=report.sha256,
     )
-    return contract, validated, {"snapshots": tmp_path / "snapshots", "reports": tmp_path / "reports"}
+    return contract, validated, Settings(root=tmp_path, home=tmp_path)
 
 
 def opened(tmp_path: Path, **options: Any) -> TrainingData:
-    contract, validated, folders = vouched(tmp_path, **options)
-    return open_training_data(contract, validated, **folders)
+    contract, validated, settings = vouched(tmp_path, **options)
+    return open_training_data(settings, contract, validated)
 
 
 def test_rows_in_quarantine_reach_neither_columns_nor_split(tmp_path: Path) -> None:
@@ -72,10 +73,10 @@ def test_seen_are_train_and_calibration_rows_sorted_and_never_the_holdout(tmp_pa
 
 
 def test_rows_that_no_report_vouches_for_are_refused(tmp_path: Path) -> None:
-    contract, validated, folders = vouched(tmp_path)
+    contract, validated, settings = vouched(tmp_path)
     forged = validated.model_copy(update={"quarantined": (1,)})
     with pytest.raises(HedonicError, match="does not vouch for these rows: it sets other rows aside"):
-        open_training_data(contract, forged, **folders)
+        open_training_data(settings, contract, forged)
 
 
 def test_too_few_rows_are_the_user_s_error(tmp_path: Path) -> None:

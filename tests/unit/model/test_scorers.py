@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,20 @@ def test_a_batch_gives_the_bits_that_its_rows_give_alone(family: str) -> None:
     scorer = scorer_of(family)
     singles = np.concatenate([scorer.predict(MATRIX[[n]]) for n in range(len(MATRIX))])
     assert scorer.predict(MATRIX).tobytes() == singles.tobytes()
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_a_batch_of_many_numbers_gives_the_bits_that_its_rows_give_alone(n_layers: int) -> None:
+    rng = np.random.default_rng(3)
+    n = 60
+    plain = {"fill": np.zeros(n), "mean": np.zeros(n), "scale": np.ones(n), "clip": 9.0}
+    design = Design(numbers=np.arange(n), categories=(), codes=(), **plain)
+    sizes = [n, *[20] * (n_layers - 1), 1]
+    weights = tuple(rng.normal(size=shape) for shape in itertools.pairwise(sizes))
+    scorer = NetworkScorer(design, weights, tuple(np.zeros(size) for size in sizes[1:]))
+    matrix = rng.normal(size=(200, n))
+    singles = np.concatenate([scorer.predict(matrix[[row]]) for row in range(len(matrix))])
+    assert scorer.predict(matrix).tobytes() == singles.tobytes()
 
 
 @pytest.mark.parametrize("family", SMALL)

@@ -17,7 +17,7 @@ from hedonic.model.recipe import Recipe
 from hedonic.model.scorers import ConstantScorer
 from hedonic.model.training import (
     Candidate,
-    fit_baseline,
+    fit_baselines,
     fit_candidate,
     fold_rows,
     make_fold,
@@ -254,17 +254,27 @@ def test_a_refit_learns_from_all_rows_and_keeps_width_level_and_intervals(
 @pytest.mark.parametrize("contract", [house_contract(), car_contract()], ids=lambda contract: contract.name)
 def test_baselines_estimate_the_holdout_in_the_target_s_unit(contract: Contract) -> None:
     columns, split = prepared(contract)
-    median = fit_baseline(contract, columns, split, "median", {}, seed=1)
-    ridge = fit_baseline(contract, columns, split, "ridge", {"alpha": 2.0}, seed=1)
+    naive = fit_baselines(contract, columns, split, {"median": {}, "ridge": {"alpha": 2.0}}, seed=1)
+    median, ridge = naive["median"], naive["ridge"]
     actual = columns["price"][split.holdout]
     np.testing.assert_allclose(median, np.median(columns["price"][split.train]), rtol=0.02)
     assert np.abs(np.log(ridge / actual)).mean() < np.abs(np.log(median / actual)).mean()
 
 
+def test_baselines_that_share_their_features_are_bit_for_bit_those_fitted_alone() -> None:
+    contract = house_contract()
+    columns, split = prepared(contract)
+    families: dict[Any, dict[str, Any]] = {"median": {}, "ridge": {"alpha": 2.0}}
+    together = fit_baselines(contract, columns, split, families, seed=1)
+    for family, parameters in families.items():
+        alone = fit_baselines(contract, columns, split, {family: parameters}, seed=1)
+        assert together[family].tobytes() == alone[family].tobytes()
+
+
 def test_a_baseline_may_be_learnt_on_the_target_s_own_scale() -> None:
     contract = car_contract(target={"column": "price", "unit": "EUR", "scale": "identity"})
     columns, split = prepared(contract)
-    median = fit_baseline(contract, columns, split, "median", {}, seed=1)
+    median = fit_baselines(contract, columns, split, {"median": {}}, seed=1)["median"]
     np.testing.assert_allclose(median, np.median(columns["price"][split.train]))
 
 

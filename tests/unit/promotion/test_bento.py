@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from hedonic.errors import HedonicError, ReleaseRefused
-from hedonic.promotion.bento import bento_digest, build_bento, served_sources, tree_digest
+from hedonic.promotion.bento import (
+    bento_code,
+    bento_digest,
+    build_bento,
+    code_digest,
+    served_sources,
+    tree_digest,
+)
 from tests.tiny_release import tiny_release
 
 ROOT = Path(__file__).parents[3]
@@ -155,6 +162,15 @@ def test_other_sources_another_lock_and_another_release_are_another_bento(projec
     shutil.copy(project / "src" / "hedonic" / "errors.py", changed / "src" / "hedonic" / "errors.py")
     (changed / "requirements-serve.txt").write_text(LOCK.replace("2.4.6", "2.4.7"))
     assert bento_digest(changed, release.name) != digest
+
+
+@pytest.mark.slow
+def test_the_code_of_a_bento_is_that_of_any_other_release_and_not_of_other_sources(bento, project, tmp_path):
+    assert bento_code(bento.folder) == code_digest(project)
+    changed = copied_project(tmp_path / "changed")
+    assert code_digest(changed) == code_digest(project)
+    (changed / "src" / "hedonic" / "errors.py").write_text("# served\n")
+    assert code_digest(changed) != code_digest(project)
 
 
 @pytest.mark.slow

@@ -95,14 +95,14 @@ def test_a_file_that_is_right_is_left_alone(history, tmp_path):
 
 def test_a_promotion_during_the_projection_is_seen(history, tmp_path, monkeypatch):
     promote(history, A)
-    write = pointer_module._write
+    write = pointer_module.write_durably
 
     def promote_meanwhile(path, text):
-        monkeypatch.setattr(pointer_module, "_write", write)
+        monkeypatch.setattr(pointer_module, "write_durably", write)
         promote(history, B, expected=A)
         write(path, text)
 
-    monkeypatch.setattr(pointer_module, "_write", promote_meanwhile)
+    monkeypatch.setattr(pointer_module, "write_durably", promote_meanwhile)
     assert project_pointer(history, tmp_path, "king_county").release == B
     assert read_pointer(tmp_path, "king_county").release == B
 

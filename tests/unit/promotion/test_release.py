@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hedonic.errors import ReleaseRefused
+from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.artifact import PortableModel
 from hedonic.model.manifest import ReleaseRecord, read_golden, read_record, verify_release
 from hedonic.promotion.release import write_record, write_release
@@ -212,7 +212,7 @@ class Unsaved:
 
 
 def test_nothing_is_left_of_a_release_that_could_not_be_written(tmp_path):
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(HedonicError, match="tiny_town: cannot be written: the disk is full"):
         write_release(tmp_path, replace(tiny_content(), model=Unsaved()))
     assert list((tmp_path / "tiny_town").iterdir()) == []
 

@@ -113,3 +113,14 @@ def test_a_date_that_is_none_is_refused(observed_at):
 def test_a_body_that_is_no_report_is_refused(body):
     with pytest.raises(RequestRefused):
         Report.parse(body)
+
+
+@pytest.mark.parametrize(("text", "row"), [("3", 3), ("3.0", 3), ("0.0", 0)])
+def test_a_whole_number_is_a_row_however_it_is_written(text, row):
+    assert Report.parse(f'{{"request_id": "r", "price": 1, "row": {text}}}'.encode()).row == row
+
+
+def test_a_report_that_gives_a_field_twice_is_refused():
+    with pytest.raises(RequestRefused, match="twice in one object") as refused:
+        Report.parse(b'{"request_id": "r", "price": 1, "price": 2}')
+    assert [problem.path for problem in refused.value.problems] == ["price"]

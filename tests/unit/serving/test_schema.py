@@ -10,7 +10,7 @@ import pytest
 from hedonic.data.contract import load_contract
 from hedonic.serving.problems import RequestRefused
 from hedonic.serving.schema import FEW_ROWS, RequestSchema
-from tests.tiny_release import LAST_DAY, ROW, tiny_columns, tiny_contract
+from tests.tiny_release import CONTRACT, LAST_DAY, ROW, tiny_columns, tiny_contract
 
 ROOT = Path(__file__).parents[3]
 
@@ -115,6 +115,38 @@ def test_an_unknown_field_is_refused_with_the_one_that_was_meant(schema):
     assert found == {"instances[0].bedroms": "unknown field; did you mean 'bedrooms'?"}
 
 
+def test_a_rule_says_nothing_about_a_date_that_is_wrong_already(schema):
+    row = {**ROW, "built": 2020}
+    assert list(problems(schema, {**row, "valuation_date": "tomorrow"})) == ["instances[0].valuation_date"]
+    assert list(problems(schema, row)) == ["instances[0]"]  # the default is too early for it
+
+
+def test_fields_that_are_given_twice_are_named_with_their_paths(schema):
+    row = json.dumps(ROW)
+    body = f'{{"instances": [{row}, {row[:-1]}, "area": 1, "lake": true}}], "instances": []}}'
+    with pytest.raises(RequestRefused, match="twice in one object") as refused:
+        schema.read(body.encode())
+    assert refused.value.code == "invalid_json"
+    assert [problem.path for problem in refused.value.problems] == ["instances"]
+    with pytest.raises(RequestRefused, match=r'"instances\[1\]\.area" twice in one object') as refused:
+        schema.read(body.removesuffix(', "instances": []}').encode() + b"}")
+    assert [problem.path for problem in refused.value.problems] == [
+        "instances[1].area", "instances[1].lake",
+    ]  # fmt: skip
+
+
+def test_an_integer_without_bounds_has_those_of_what_is_exact():
+    columns = [{**c} for c in CONTRACT["columns"]]
+    for column in columns:
+        if column["name"] == "bedrooms":
+            del column["minimum"], column["maximum"]
+    unbounded = RequestSchema(tiny_contract(columns=columns, rules=[]))
+    told = unbounded.json_schema()["properties"]["instances"]["items"]["properties"]["bedrooms"]
+    assert (told["minimum"], told["maximum"]) == (-(2**53), 2**53)
+    assert unbounded.check([{**ROW, "bedrooms": told["minimum"]}]).numbers[0] == -(2.0**53)
+    assert list(problems(unbounded, {**ROW, "bedrooms": told["maximum"] + 2})) == ["instances[0].bedrooms"]
+
+
 def test_a_data_set_without_time_knows_no_valuation_date():
     contract = load_contract(ROOT / "expectations" / "california.yaml")
     schema = RequestSchema(contract)
@@ -216,7 +248,7 @@ def test_the_json_schema_says_what_the_contract_says(schema):
         "type": "integer", "minimum": 0, "maximum": 10, "description": "Bedrooms",
     }  # fmt: skip
     assert item["properties"]["quarter"]["enum"] == ["Old Town", "Hill"]
-    assert item["properties"]["garden"]["nullable"] is True
+    assert item["properties"]["garden"]["type"] == ["number", "null"]
     assert item["properties"]["valuation_date"]["format"] == "date"
     assert schema.json_schema()["properties"]["instances"]["maxItems"] == 5
 

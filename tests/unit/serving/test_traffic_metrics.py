@@ -18,6 +18,7 @@ from hedonic.model.manifest import ReleaseRecord
 from hedonic.serving.asgi import Exchange
 from hedonic.serving.observed_predictor import observed
 from hedonic.serving.predictor import load_release
+from hedonic.serving.process_figures import Figure
 from hedonic.serving.traffic_metrics import TrafficMetrics
 from tests.tiny_release import ROW, tiny_release
 
@@ -142,8 +143,12 @@ def test_golden_rows_are_no_traffic(metrics, registry, release):
 
 
 def test_a_scrape_reads_model_age_log_drops_bytes_and_the_process(registry, release):
-    dropped = [0]
-    metrics = TrafficMetrics(["/predict"], lambda: dropped[0], "3", registry)
+    dropped = [0.0]
+
+    def of_log():
+        return [Figure("hedonic_prediction_log_dropped_total", "counter", "Drops", dropped[0])]
+
+    metrics = TrafficMetrics(["/predict"], of_log, "3", registry)
     made = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
     digest = release.model.release
     record = ReleaseRecord(dataset="tiny_town", release=digest, created_by="x", created_at=made)

@@ -1,0 +1,150 @@
+"""``hedonic up``: everything on one machine, kept running until Ctrl-C; and ``hedonic logs``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hedonic.cli.console import DebugOption, terminal
+from hedonic.cli.serve import repair_pointer
+from hedonic.cli.status import read_champions
+from hedonic.data.contract import load_contract
+from hedonic.errors import UserError
+from hedonic.parts import (
+    Part,
+    parts,
+    refuse_used_ports,
+    server_part,
+    start,
+    url,
+    wait_until_ready,
+)
+from hedonic.settings import Settings, load_settings
+from hedonic.supervisor import Running, Supervisor, stop_all
+
+_LOOK_EVERY_S = 1.0
+_LINES = 40
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave everything running, until `hedonic down`.")
+    ] = False,
+    first_champion: Annotated[
+        bool, typer.Option(help="Train a first champion of each data set that has none.")
+    ] = True,
+    debug: DebugOption = False,
+) -> None:
+    """Start Prefect, a worker, the watcher, MLflow, Optuna, the endpoints and the front page."""
+    settings, console = load_settings(), terminal(as_json=False)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    refuse_used_ports(settings)
+    # Both end it cleanly, also where a shell started it in the background and had SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        _start(settings, console, first_champion=first_champion)
+        if detach:
+            return
+        console.print("\nCtrl-C ends all of it.")
+        _watch(settings, console)
+    except KeyboardInterrupt:
+        _stop(settings, console)
+    except BaseException:
+        _stop(settings, console)
+        raise
+
+
+def logs(
+    part: Annotated[str | None, typer.Argument(metavar="[PART]", help="Default: list the parts.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="From the end.")] = _LINES,
+) -> None:
+    """Print what a part logged: prefect, worker, watcher, mlflow, optuna, front-page, endpoint-<data set>."""
+    settings = load_settings()
+    known = sorted(path.stem for path in settings.logs.glob("*.log"))
+    if part is None:
+        typer.echo("\n".join(known) or "nothing has logged yet: hedonic up")
+        return
+    if part not in known:
+        raise UserError(f"{part}: has no log. There are: {', '.join(known) or 'none yet'}.")
+    with Supervisor(settings).log(part).open(encoding="utf-8", errors="replace") as log:
+        typer.echo("".join(log.readlines()[-lines:]), nl=False)
+        while follow:
+            more = log.read()
+            typer.echo(more, nl=False) if more else time.sleep(_LOOK_EVERY_S / 4)
+
+
+def _start(settings: Settings, console: Console, *, first_champion: bool) -> None:
+    """Start all parts in their order, each waited for."""
+    from hedonic.deployments import deploy, request_first_champion
+    from hedonic.endpoint import start_endpoint
+
+    def tell(part: Part) -> None:
+        console.print(f"  {part.title:<12} {_page(settings, part)}", markup=False, highlight=False)
+
+    server, others = server_part(settings), parts(settings)
+    with console.status("starting Prefect"):
+        start(settings, server, *(part for part in others if not part.needs_server))
+        wait_until_ready(settings, server, tell)
+    with console.status("deploying the flows"):
+        deploy(settings)
+    with console.status("starting the other parts"):
+        start(settings, *(part for part in others if part.needs_server))
+        for part in others:
+            wait_until_ready(settings, part, tell)
+    for name, champion in read_champions(settings, _datasets(settings)).items():
+        if champion is not None:
+            contract = load_contract(settings.expectations / f"{name}.yaml")
+            repair_pointer(settings, name)
+            with console.status(f"starting the endpoint of {name}"):
+                endpoint = start_endpoint(settings, name, contract.serve.port)
+            console.print(f"  {name:<12} {endpoint.url}", markup=False, highlight=False)
+        elif first_champion:
+            try:
+                told = f"trains its first champion: {request_first_champion(settings, name)}"
+            except UserError as err:  # the others run all the same
+                told = f"has no champion. {err}"
+            console.print(f"  {name:<12} {told}", markup=False, highlight=False)
+
+
+def _watch(settings: Settings, console: Console) -> None:
+    """Return when all was stopped by another command; tell each part that was restarted."""
+    supervisor = Supervisor(settings)
+    seen: dict[str, Running] = {}
+    while True:
+        time.sleep(_LOOK_EVERY_S)
+        if supervisor.is_abandoned():
+            console.print("the supervisor ended: everything is started again", style="yellow")
+            _start(settings, console, first_champion=False)
+            seen.clear()
+        if supervisor.pid() is None:
+            console.print("everything was stopped by `hedonic down`")
+            return
+        for name, running in supervisor.running().items():
+            if running.pid is not None and seen.setdefault(name, running) != running:
+                if seen[name].definition == running.definition:
+                    console.print(f"{name} ended and was restarted; see: hedonic logs {name}", style="yellow")
+                seen[name] = running
+
+
+def _stop(settings: Settings, console: Console) -> None:
+    """Stop everything, whatever is pressed meanwhile."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with console.status("stopping"):
+        stopped = stop_all(settings)
+    console.print(f"stopped: {', '.join(stopped) or 'nothing ran'}", markup=False)
+
+
+def _page(settings: Settings, part: Part) -> str:
+    address = url(settings, part)
+    return "running" if address is None else f"{address}{part.page or ''}"
+
+
+def _datasets(settings: Settings) -> list[str]:
+    return sorted(path.stem for path in settings.expectations.glob("*.yaml"))

@@ -1,0 +1,1 @@
+"""The front page: every part with its health, every data set with its champion, and where to look next."""

@@ -1,0 +1,99 @@
+"""Addresses: each tool's page at the right place, not at its door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from hedonic.front_page.state import Link
+from hedonic.parts import WORK_POOL
+from hedonic.promotion.registry import model_name
+from hedonic.settings import Settings
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, not listened on)
+
+_PAGES = {
+    "prefect": (("Runs", "/runs"), ("Deployments", "/deployments"), ("Automations", "/automations")),
+    "worker": (("Work pool", f"/work-pools/work-pool/{WORK_POOL}"),),
+    "watcher": (("Events", "/events"),),
+    "mlflow": (("Experiments", "/#/experiments"), ("Models", "/#/models")),
+    "optuna": (("Studies", "/dashboard/"),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The pages of one project's tools, as seen from a host name."""
+
+    settings: Settings
+    host: str
+
+    @classmethod
+    def inside(cls, settings: Settings) -> Addresses:
+        """Return the addresses at which we ask the tools ourselves."""
+        return cls(settings, "127.0.0.1" if settings.host in EVERYWHERE else settings.host)
+
+    @classmethod
+    def seen_from(cls, settings: Settings, host: str) -> Addresses:
+        """Return the addresses for who asked us under this name, where we listen under every name."""
+        return cls(settings, host) if settings.host in EVERYWHERE else cls.inside(settings)
+
+    @property
+    def prefect(self) -> str:
+        """Return Prefect's UI, the second one that it ships."""
+        return f"{self.at(self.settings.ports.prefect)}/v2"
+
+    @property
+    def prefect_api(self) -> str:
+        """Return Prefect's API."""
+        return f"{self.at(self.settings.ports.prefect)}/api"
+
+    @property
+    def mlflow(self) -> str:
+        """Return MLflow's server."""
+        return self.at(self.settings.ports.mlflow)
+
+    @property
+    def optuna(self) -> str:
+        """Return Optuna's dashboard."""
+        return self.at(self.settings.ports.optuna)
+
+    @property
+    def data_docs(self) -> str:
+        """Return Data Docs, on the front page itself."""
+        return "/data-docs/index.html"
+
+    def inside_of(self, part: str) -> tuple[Link, ...]:
+        """Return the pages of a part that people look for."""
+        return tuple(Link(title=title, url=f"{self._of(part)}{path}") for title, path in _PAGES.get(part, ()))
+
+    def _of(self, part: str) -> str:
+        return {"mlflow": self.mlflow, "optuna": self.optuna}.get(part, self.prefect)
+
+    def at(self, port: int) -> str:
+        """Return the address of a port."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
+
+    def flow_run(self, run: str) -> str:
+        """Return the page of a flow run."""
+        return f"{self.prefect}/runs/flow-run/{run}"
+
+    def deployment(self, deployment: str) -> str:
+        """Return the page of a deployment."""
+        return f"{self.prefect}/deployments/deployment/{deployment}"
+
+    def experiment(self, experiment: str) -> str:
+        """Return the runs of an experiment: MLflow itself would open its overview for language models."""
+        return f"{self.mlflow}/#/experiments/{experiment}/runs"
+
+    def mlflow_run(self, experiment: str, run: str) -> str:
+        """Return the page of a run in MLflow."""
+        return f"{self.mlflow}/#/experiments/{experiment}/runs/{run}"
+
+    def model_version(self, dataset: str, version: str) -> str:
+        """Return the page of a version of the registered model."""
+        return f"{self.mlflow}/#/models/{quote(model_name(dataset))}/versions/{version}"
+
+    def study(self, study: int) -> str:
+        """Return the page of a study."""
+        return f"{self.optuna}/dashboard/studies/{study}"

@@ -1,0 +1,1 @@
+"""Monitoring: what somebody should know of, and who is told."""

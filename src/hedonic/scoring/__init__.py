@@ -1,0 +1,1 @@
+"""Scoring a table file: rows in, estimates out, however long it is."""

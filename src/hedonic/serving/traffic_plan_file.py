@@ -1,0 +1,98 @@
+"""The traffic plan of a data set as a file, and beside it the plans that were stopped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from hedonic.data.contract import Frozen
+from hedonic.durable_file import write_durably
+from hedonic.errors import UserError
+from hedonic.model.manifest import Sha256
+from hedonic.serving.traffic_plan import TrafficPlan, parse_plan
+from hedonic.serving.traffic_watch import Watch
+
+
+class Stop(Frozen):
+    """That a plan was stopped, when and why."""
+
+    challenger: Sha256
+    at: AwareDatetime
+    reason: str
+    n: int
+    errors: int
+    disagreement: float | None
+
+
+class _Stops(Frozen):
+    """Every plan of a data set that was stopped, by its digest."""
+
+    format_version: Literal[1] = 1
+    plans: dict[Sha256, Stop] = Field(default_factory=dict)
+
+
+class PlanFile:
+    """``serving/<data set>.traffic.json``; people write the plan, the service writes what it stopped."""
+
+    def __init__(self, home: Path, dataset: str) -> None:
+        """Name the files; neither need be there."""
+        self.path = home / "serving" / f"{dataset}.traffic.json"
+        self.stops_path = home / "serving" / f"{dataset}.traffic.stopped.json"
+
+    def read(self) -> TrafficPlan | None:
+        """Return the plan; None when there is none.
+
+        Raises:
+            UserError: the file is no plan.
+        """
+        try:
+            return parse_plan(self.path.read_bytes(), str(self.path))
+        except FileNotFoundError:
+            return None
+
+    def write(self, plan: TrafficPlan) -> None:
+        """Make this the plan; the service follows within its interval."""
+        write_durably(self.path, plan.model_dump_json(indent=1) + "\n")
+
+    def restore(self, content: bytes) -> None:
+        """Make this the plan's file again, whatever it holds."""
+        write_durably(self.path, content.decode())
+
+    def remove(self) -> None:
+        """Leave no plan: the champion answers alone."""
+        self.path.unlink(missing_ok=True)
+
+    def stop_of(self, plan: TrafficPlan) -> Stop | None:
+        """Return how this plan was stopped; None when it was not."""
+        return self._stops().plans.get(plan.digest)
+
+    def record_stop(self, plan: TrafficPlan, stop: Stop) -> None:
+        """Write down that the plan was stopped, so that it stays so when the process restarts."""
+        plans = {**self._stops().plans, plan.digest: stop}
+        write_durably(self.stops_path, _Stops(plans=plans).model_dump_json(indent=1) + "\n")
+
+    def _stops(self) -> _Stops:
+        try:
+            return _Stops.model_validate_json(self.stops_path.read_bytes())
+        except FileNotFoundError:
+            return _Stops()
+        except ValidationError as err:
+            raise UserError(
+                f"{self.stops_path}: not a record of stopped plans: {err}. Remove it: stopped plans of a "
+                "file that still holds begin again."
+            ) from err
+
+
+def stop_now(plan: TrafficPlan, reason: str, watch: Watch) -> Stop:
+    """Return the stop of a plan, now, with what was seen of its challenger."""
+    return Stop(
+        challenger=plan.release,
+        at=datetime.now(UTC),
+        reason=reason,
+        n=watch.n,
+        errors=watch.errors,
+        disagreement=watch.disagreement,
+    )

@@ -1,0 +1,108 @@
+"""Callers who never stop: each on a connection of its own, every answer kept."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a caller was told: row by its place, and the time by the clock of ``time.monotonic``."""
+
+    row: int
+    release: str
+    estimate: float
+    request_id: str
+    at: float
+    took_s: float
+
+
+@dataclass
+class Callers:
+    """What the callers were told, and what went wrong."""
+
+    told: list[Told] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def slowest_s(self) -> float:
+        """Return how long the slowest answer took."""
+        return max(one.took_s for one in self.told)
+
+    def wait_for(self, n_more: int, limit_s: float = 60.0) -> None:
+        """Wait until so many more answers were given.
+
+        Raises:
+            AssertionError: they were not.
+        """
+        wanted, deadline = len(self.told) + n_more, time.monotonic() + limit_s
+        while len(self.told) < wanted:
+            assert time.monotonic() < deadline, (
+                f"no more answers; {len(self.failed)} failed: {self.failed[-3:]}"
+            )
+            time.sleep(0.01)
+
+
+@contextmanager
+def callers(
+    port: int, rows: Sequence[dict[str, Any]], number: int, pause_s: float = 0.0
+) -> Iterator[Callers]:
+    """Return callers who ask for one row after the other until the end of the block.
+
+    Args:
+        port: of the endpoint on loopback.
+        rows: asked for in turn.
+        number: of callers.
+        pause_s: between two requests of a caller.
+    """
+    found, over = Callers(), threading.Event()
+    bodies = [json.dumps({"instances": [row]}).encode() for row in rows]
+
+    def call(first: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        at = first
+        while not over.is_set():
+            at = (at + 1) % len(bodies)
+            started = time.perf_counter()
+            try:
+                connection.request("POST", "/predict", bodies[at], {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                content = answer.read()
+                if answer.status != 200:
+                    found.failed.append(f"{answer.status}: {content[:200]!r}")
+                    continue
+                took_s, said = time.perf_counter() - started, json.loads(content)
+                found.told.append(
+                    Told(
+                        row=at,
+                        release=said["model"]["release"],
+                        estimate=said["predictions"][0]["estimate"],
+                        request_id=said["request_id"],
+                        at=time.monotonic(),
+                        took_s=took_s,
+                    )
+                )
+            except (OSError, http.client.HTTPException) as err:
+                found.failed.append(f"{type(err).__name__}: {err}")
+                connection.close()
+                over.wait(0.02)
+            if pause_s:
+                over.wait(pause_s)
+        connection.close()
+
+    threads = [threading.Thread(target=call, args=(n * 7,), daemon=True) for n in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)

@@ -1,0 +1,114 @@
+"""What a run came to, as alerts: which it raises and which it settles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+from prefect.states import Crashed, Failed
+
+from hedonic.errors import HedonicError, SourceError
+from hedonic.monitoring.alerts import AlertBook
+from hedonic.promotion.record import Record
+from hedonic.promotion.verdict import CANARY, Finding, Verdict
+from hedonic.settings import Settings
+from tasks import alerting
+from tests.contracts import house_contract
+
+pytestmark = pytest.mark.slow  # for Prefect's import
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("HEDONIC_ROOT", str(tmp_path))
+    monkeypatch.setenv("HEDONIC_HOME", str(tmp_path))
+    monkeypatch.setattr(alerting, "_mlflow_url", lambda *_: "http://mlflow/run")
+    monkeypatch.setattr(alerting, "run_url", lambda *_: None)
+    return Settings(root=tmp_path, home=tmp_path)
+
+
+def record(kind: Literal["promoted", "kept", "refused"], check: str = "limit:mdape_pct") -> Record:
+    outcome: Any = "passed" if kind == "promoted" else "issue"
+    finding = Finding(check=check, outcome=outcome, sentence="12.0 is beyond 10")
+    return Record(
+        dataset="houses",
+        kind=kind,
+        release="a" * 64 if kind == "promoted" else None,
+        verdict=Verdict(promoted=kind == "promoted", kind=kind, reasons=(finding,)),
+        actor="someone",
+        reason="nightly",
+        seq=1,
+        at="2026-11-20T03:00:00+00:00",
+        previous="0" * 64,
+        hash="1" * 64,
+    )
+
+
+def tell(settings: Settings, found: Record, *, unchanged: bool = False) -> None:
+    alerting.tell_outcome(settings, house_contract(), found, unchanged=unchanged)
+
+
+def fail(error: BaseException | None, *, crashed: bool = False) -> None:
+    flow: Any = SimpleNamespace(name="train")
+    run: Any = SimpleNamespace(id="5", parameters={"dataset": "houses"})
+    state: Any = Crashed(message="the process is gone") if crashed else Failed(data=error)
+    alerting.alert_of_failure(flow, run, state)
+
+
+def keys(settings: Settings) -> list[str]:
+    return [alert.key for alert in AlertBook(settings).open()]
+
+
+def test_a_refusal_stays_open_until_a_candidate_is_not_refused(settings: Settings) -> None:
+    tell(settings, record("refused"))
+    (alert,) = AlertBook(settings).open()
+    assert (alert.kind, alert.severity, alert.link) == ("verdict-refused", "warning", "http://mlflow/run")
+    assert alert.text == "refused: 12.0 is beyond 10. The champion stays."
+    tell(settings, record("refused"), unchanged=True)
+    assert keys(settings) == ["verdict-refused:houses"]
+    tell(settings, record("kept"))
+    assert keys(settings) == []
+
+
+def test_a_canary_that_was_stopped_is_an_alert_of_its_own_kind(settings: Settings) -> None:
+    tell(settings, record("refused", CANARY))
+    assert keys(settings) == ["canary-stopped:houses"]
+    tell(settings, record("promoted"))
+    assert keys(settings) == []
+    assert AlertBook(settings).recent(1)[0].kind == "champion-promoted"
+
+
+def test_a_failure_says_what_was_wrong_and_a_success_settles_it(settings: Settings) -> None:
+    cause = HedonicError("candidate 12 is gone")
+    wrapped = RuntimeError("task failed")
+    wrapped.__cause__ = cause
+    fail(wrapped)
+    (alert,) = AlertBook(settings).open()
+    assert (alert.key, alert.severity, alert.text) == (
+        "run-failed:houses",
+        "critical",
+        "candidate 12 is gone",
+    )
+    tell(settings, record("kept"), unchanged=True)
+    assert keys(settings) == []
+
+
+def test_bad_data_and_a_crash_are_told_apart(settings: Settings) -> None:
+    fail(SourceError("houses.parquet does not exist"))
+    fail(None, crashed=True)
+    found = {alert.key: (alert.title, alert.text) for alert in AlertBook(settings).open()}
+    assert found == {
+        "data-refused:houses": ("houses: the data were refused", "houses.parquet does not exist"),
+        "run-failed:houses": ("houses: train crashed", "the process is gone"),
+    }
+
+
+def test_what_goes_wrong_in_telling_is_logged_and_fails_nothing(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.home / "alerts.jsonl").mkdir()
+    fail(HedonicError("no matter"))
+    tell(settings, record("refused"))
+    assert caplog.text.count("an alert could not be raised or settled") == 2
