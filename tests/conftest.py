@@ -13,6 +13,7 @@ from tests.postgres import postgres, postgres_url
 __all__ = ["drill_table", "postgres", "postgres_url"]
 
 os.environ.update(NUMERIC_ENVIRONMENT | QUIET_ENVIRONMENT)
+os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # as `hedonic env` has it
 # A red run must be red again: the drills ask for more examples by their own setting.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

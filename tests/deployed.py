@@ -12,13 +12,17 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+import pandas as pd
 import pytest
 import yaml
 
+from hedonic.data.contract import load_contract
 from hedonic.deployments import Deployed, deploy
 from hedonic.parts import parts, server_part, start, wait_until_ready
 from hedonic.settings import Ports, Settings
 from hedonic.supervisor import Supervisor, stop_all
+from hedonic.watching.event import Event
+from hedonic.watching.look import look_at
 from tests.paused import Order, pause
 from tests.project import ROOT, free_port, make_project
 
@@ -103,6 +107,17 @@ class Deployment:
             "payload": payload,
         }
         self.call("/events", [content])
+
+    def drop_news(self) -> None:
+        """Write new content to the data set's source, and look at it as the watcher does."""
+        contract = load_contract(self.settings.expectations / f"{DATASET}.yaml")
+        path = self.settings.root / contract.source.uri
+        pd.read_parquet(path).iloc[1:].to_parquet(path, index=False)
+
+        def tell(event: Event) -> None:
+            self.emit(event.name, event.resource, **event.payload)
+
+        wait_for(lambda: look_at(self.settings, contract, tell).outcome != "waiting", "it is told", 30)
 
     def automations(self) -> dict[str, list[dict[str, Any]]]:
         """Return every automation by its name; more than one of a name is a duplicate."""

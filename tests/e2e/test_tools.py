@@ -136,7 +136,7 @@ def test_the_run_its_tasks_and_artifacts_are_in_the_server(watched: Any) -> None
     assert result["outcome"] == "promoted"
     (flow_run,) = call(f"{api}/flow_runs/filter", {})
     assert flow_run["state_type"] == "COMPLETED"
-    assert flow_run["name"] == f"{DATASET}: by hand"
+    assert flow_run["name"].startswith(f"{DATASET}: by hand")
     tasks = {task["name"].rsplit("-", 1)[0] for task in call(f"{api}/task_runs/filter", {})}
     assert {"ingest", "validate", "tune", "train", "evaluate", "decide", "roll-out", "verify"} <= tasks
     keys = {artifact["key"] for artifact in call(f"{api}/artifacts/filter", {})}
@@ -152,7 +152,11 @@ def test_every_deployment_is_deployed_and_one_runs_by_prefects_own_command(watch
     run(["prefect", "work-pool", "create", "hedonic", "--type", "process"], environment, root)
     run(["prefect", "--no-prompt", "deploy", "--all"], {**environment, "PWD": str(root)}, root)
     deployed = call(f"{api}/deployments/filter", {})
-    typed = {d["name"]: d["parameter_openapi_schema"]["properties"] for d in deployed}
+    typed = {
+        d["name"]: d["parameter_openapi_schema"]["properties"]
+        for d in deployed
+        if d["entrypoint"].endswith((":train", ":score"))
+    }
     assert {"king_county", "california", "score"} <= typed.keys()
     assert typed["king_county"]["trials"] == typed["california"]["trials"]
     assert typed["score"]["keep_refused"]["type"] == "boolean"
@@ -160,7 +164,7 @@ def test_every_deployment_is_deployed_and_one_runs_by_prefects_own_command(watch
     run(["prefect", "deployment", "run", "train/king_county", *parameters], environment, root)
     worker = ["prefect", "worker", "start", "--pool", "hedonic", "--run-once", "--limit", "1"]
     run(worker, environment, root)
-    named = {"flow_runs": {"name": {"any_": [f"{DATASET}: prefect"]}}}
+    named = {"flow_runs": {"name": {"like_": f"{DATASET}: prefect"}}}
     deadline = time.monotonic() + 60
     while True:
         found = call(f"{api}/flow_runs/filter", named)

@@ -27,10 +27,9 @@ def share_slots(client: SyncPrefectClient, deployed: Iterable[DeploymentResponse
     for deployment in deployed:
         if deployment.global_concurrency_limit is not None and "dataset" in deployment.parameters:
             groups[str(deployment.entrypoint), deployment.parameters["dataset"]].append(deployment)
-    shared = {key: group for key, group in groups.items() if len(group) > 1}
     limits = {limit.name: limit for limit in _limits(client)}
     wanted: set[str] = set()
-    for (entrypoint, dataset), group in shared.items():
+    for (entrypoint, dataset), group in groups.items():
         name = f"{_SLOT}{entrypoint.rpartition(':')[2]}:{dataset}"
         wanted.add(name)
         limit = (
@@ -42,7 +41,7 @@ def share_slots(client: SyncPrefectClient, deployed: Iterable[DeploymentResponse
             own_limit = deployment.global_concurrency_limit
             if own_limit is None or own_limit.id != limit:
                 _link(client, deployment, limit)
-    own = {f"deployment:{deployment.id}" for group in shared.values() for deployment in group}
+    own = {f"deployment:{deployment.id}" for group in groups.values() for deployment in group}
     for name, unused in limits.items():
         if (name in own or (name.startswith(_SLOT) and name not in wanted)) and not unused.active_slots:
             client.delete_global_concurrency_limit_by_name(name)
