@@ -28,6 +28,9 @@ TAG_STEP = "hedonic.step"
 TAG_TRIAL = "optuna.trial"
 TAG_PARENT = "mlflow.parentRunId"
 
+# Without it MLflow's UI takes the experiment for one about language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 # What MLflow accepts in one request.
 _MAX_METRICS, _MAX_PARAMS, _MAX_TAGS = 800, 100, 100
 _MAX_DIGEST = 36
@@ -244,7 +247,7 @@ class Tracking:
         if found is None:
             folder = self.settings.mlflow_artifacts / self.dataset
             try:
-                return str(self._client.create_experiment(name, artifact_location=folder.as_uri()))
+                return str(self._client.create_experiment(name, folder.as_uri(), tags=_EXPERIMENT_TAGS))
             except MlflowException as err:
                 # Made by another process since we looked.
                 found = self._client.get_experiment_by_name(name)
