@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hedonic.errors import UserError
+import psutil  # type: ignore[import-untyped]
+
+from hedonic.errors import HedonicError, UserError
 from hedonic.settings import Settings
 
 _PROBE_TIMEOUT_S = 2.0
 _FINISHED = "Finished in state "
+_SERVER_STARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,10 @@ def run_flow(
     """
     from prefect.exceptions import ParameterBindError, ParameterTypeError
     from prefect.logging.configuration import setup_logging
+    from prefect.settings import PREFECT_API_URL
 
+    if not PREFECT_API_URL.value():
+        start_server()
     setup_logging()  # now: when Prefect does it at the first run, it takes our handler away
     flow = find_callable(root, entrypoint)
     with _watched(on_message):
@@ -122,6 +128,39 @@ def run_flow(
             return flow(**parameters)
         except (ParameterTypeError, ParameterBindError) as err:
             raise UserError(f"{entrypoint}: {err}") from err
+
+
+def start_server() -> str:
+    """Return the address of the server of an in-process run, once it is ours that answers there.
+
+    Prefect draws a port and takes whatever answers on it for the server that it started: of two runs
+    that draw the same one, the second would lose its server when the first ends. The server ends with
+    this process.
+
+    Raises:
+        HedonicError: none of several starts came to listen on its own port.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    for _ in range(_SERVER_STARTS):
+        server = SubprocessASGIServer()
+        server.start()
+        if server.server_process is not None and _holds(server.server_process.pid, server.port):
+            return server.api_url
+        server.stop()
+    raise HedonicError(
+        f"Prefect's own server did not get a port in {_SERVER_STARTS} starts. Start one by hand "
+        '(prefect server start) after `eval "$(hedonic env)"`, and run again.'
+    )
+
+
+def _holds(pid: int, port: int | None) -> bool:
+    """Return whether the process listens on the port."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
 
 
 @contextmanager

@@ -11,9 +11,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from hedonic import orchestration
-from hedonic.errors import UserError
-from hedonic.orchestration import StepMessage, choose_api, find_callable, is_healthy, set_environment
+from hedonic.errors import HedonicError, UserError
+from hedonic.orchestration import (
+    StepMessage,
+    choose_api,
+    find_callable,
+    is_healthy,
+    set_environment,
+    start_server,
+)
 from hedonic.settings import Settings
+from tests.project import free_port
 
 
 class Server(BaseHTTPRequestHandler):
@@ -132,3 +140,37 @@ def test_what_a_step_logs_becomes_messages_until_it_ends():
             "ingest", logging.INFO, "Finished in state Cached(type=COMPLETED)", "Cached(type=COMPLETED)"
         ),
     ]
+
+
+@pytest.mark.slow
+def test_a_run_in_process_does_not_take_another_server_for_its_own(server, monkeypatch, tmp_path):
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
+    ports = iter([server.port, free_port()])
+    monkeypatch.setattr(SubprocessASGIServer, "find_available_port", lambda _: next(ports))
+    monkeypatch.setattr(SubprocessASGIServer, "_instances", {})
+    database = f"sqlite+aiosqlite:///{tmp_path}/prefect.db"
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: database}):
+        api = start_server()
+        try:
+            assert server.asked == "/api/health", "the other server was asked first"
+            assert not api.endswith(f":{server.port}/api")
+            assert is_healthy(api)
+        finally:
+            SubprocessASGIServer().stop()
+
+
+def test_servers_that_never_get_their_port_are_told(monkeypatch):
+    class Robbed:
+        server_process, port = None, None
+
+        def start(self):
+            pass
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr("prefect.server.api.server.SubprocessASGIServer", Robbed)
+    with pytest.raises(HedonicError, match="did not get a port in 5 starts"):
+        start_server()
