@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
@@ -34,6 +34,8 @@ QUIET_ENVIRONMENT = {
 
 
 Severity = Literal["info", "warning", "critical"]
+Environment = Literal["staging", "production"]
+DEFAULT_ENVIRONMENT: Final[Environment] = "production"
 
 
 class Ports(BaseModel):
@@ -93,6 +95,9 @@ class Settings(BaseSettings):
 
     home: Path
     root: Path
+    environment_name: Environment = Field(
+        default=DEFAULT_ENVIRONMENT, validation_alias=AliasChoices("HEDONIC_ENVIRONMENT", "environment_name")
+    )
     host: str = "127.0.0.1"
     dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
@@ -194,6 +199,7 @@ class Settings(BaseSettings):
         return {
             "HEDONIC_HOME": str(self.home),
             "HEDONIC_ROOT": str(self.root),
+            "HEDONIC_ENVIRONMENT": self.environment_name,
             "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
             "PREFECT_SERVER_API_HOST": self.host,

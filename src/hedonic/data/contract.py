@@ -291,6 +291,8 @@ class GatePolicy(Frozen):
     max_latency_ms: Annotated[float, Field(gt=0)] = 5.0
     # A contract that asks for none keeps the digest that it had before there were canaries.
     canary: CanaryPolicy | None = Field(default=None, exclude_if=lambda policy: policy is None)
+    # Likewise. A person approves what the gate would promote: `hedonic approve`.
+    approval: Literal["required"] | None = Field(default=None, exclude_if=lambda policy: policy is None)
 
 
 class Serve(Frozen):
