@@ -31,7 +31,7 @@ def never_failing(tell: Callable[Given, None]) -> Callable[Given, None]:
         try:
             tell(*args, **kwargs)
         except Exception:  # an edge: whatever goes wrong in telling stays there
-            _logger.exception("an alert could not be raised or settled")
+            _logger.exception("what came of a run could not be told")
 
     return told
 
@@ -40,7 +40,7 @@ def never_failing(tell: Callable[Given, None]) -> Callable[Given, None]:
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Raise the alert of a run that failed or crashed: a hook of the flow."""
     settings, dataset = load_settings(), str(flow_run.parameters.get("dataset", flow.name))
-    error = _stated(state)
+    error = stated(state)
     refused = isinstance(error, (ValidationRefused, SourceError))
     told = str(error) if error is not None else (state.message or state.name or "no reason is known")
     how = "crashed" if state.is_crashed() else "failed"
@@ -71,7 +71,19 @@ def tell_outcome(settings: Settings, contract: Contract, record: Record, *, unch
         book.settle(f"canary-stopped:{dataset}")
     if verdict.kind != "refused" or stopped:
         book.settle(f"verdict-refused:{dataset}")
-    if verdict.promoted:
+    if record.kind == "parked":
+        told = Alert(
+            kind="approval-awaited",
+            severity="warning",
+            key=f"approval-awaited:{dataset}",
+            dataset=dataset,
+            title=f"{dataset}: release {(record.release or '')[:12]} waits for approval",
+            text=f"{verdict.summary}. The champion stays until somebody decides: "
+            f"hedonic approve {dataset} --reason … or hedonic reject {dataset} --reason …",
+            link=link,
+        )
+    elif verdict.promoted:
+        book.settle(f"approval-awaited:{dataset}")
         told = Alert(
             kind="champion-promoted",
             severity="info",
@@ -101,7 +113,7 @@ def _stopped_as_canary(verdict: Verdict) -> bool:
     return any(finding.check == CANARY for finding in verdict.issues)
 
 
-def _stated(state: State[Any]) -> BaseException | None:
+def stated(state: State[Any]) -> BaseException | None:
     """Return what the run raised, as far as it is known here."""
     found = state.data if isinstance(state.data, BaseException) else None
     if found is None and state.is_failed():

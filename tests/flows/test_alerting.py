@@ -111,4 +111,4 @@ def test_what_goes_wrong_in_telling_is_logged_and_fails_nothing(
     (settings.home / "alerts.jsonl").mkdir()
     fail(HedonicError("no matter"))
     tell(settings, record("refused"))
-    assert caplog.text.count("an alert could not be raised or settled") == 2
+    assert caplog.text.count("what came of a run could not be told") == 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.approve import approve, reject
 from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
+from hedonic.cli.history import history, what_served
 from hedonic.cli.predict import predict
 from hedonic.cli.run import run
 from hedonic.cli.score import score
@@ -26,6 +28,6 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, doctor, env,
+    traffic, approve, reject, history, what_served, deploy, forget, purge, doctor, env,
 ):  # fmt: skip
     app.command()(command)

@@ -32,7 +32,7 @@ TRAIN = "flows/train.py:train"
 RECOGNISE = "tasks/outcome.py:recognise"
 
 NOT_PROMOTED = 3
-_COLOURS = {"promoted": "green", "kept": "yellow", "refused": "red", "unchanged": "blue"}
+_COLOURS = {"promoted": "green", "parked": "magenta", "kept": "yellow", "refused": "red", "unchanged": "blue"}
 
 
 def run(
@@ -117,7 +117,9 @@ def chosen_families(contract: Contract, families: str | None) -> tuple[str, ...]
 def _is_champion(result: Any) -> bool:
     """Return whether the run promoted; an unchanged data set answers for the run that judged it."""
     if result.outcome == "unchanged":
-        return bool(result.verdict and result.verdict.promoted)
+        return bool(
+            result.verdict and result.verdict.promoted and result.standing in ("champion", "archived")
+        )
     return bool(result.outcome == "promoted")
 
 
@@ -126,6 +128,11 @@ def _show(console: Console, result: Any, contract: Contract, root: Path) -> None
     colour = _COLOURS.get(result.outcome, "white")
     console.print(f"[bold {colour}]{result.outcome}[/]", end=" ")
     console.print(f"{contract.name}: {summary}", markup=False)
+    if result.standing == "challenger":
+        console.print(
+            f"awaiting approval: hedonic approve {contract.name} --reason '…', or hedonic reject",
+            style="bold",
+        )
     if result.figures:
         console.print(figures_table(result.figures))
     if result.written:
@@ -146,5 +153,15 @@ def _first(prediction: Any) -> Mapping[str, Any] | None:
 
 
 def _content(dataset: str, result: Any) -> dict[str, Any]:
-    names = ("outcome", "verdict", "release", "bento", "endpoint", "prediction", "figures", "written")
+    names = (
+        "outcome",
+        "standing",
+        "verdict",
+        "release",
+        "bento",
+        "endpoint",
+        "prediction",
+        "figures",
+        "written",
+    )
     return {"dataset": dataset, **{name: getattr(result, name) for name in names}}

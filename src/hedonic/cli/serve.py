@@ -13,8 +13,7 @@ from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract
 from hedonic.errors import UserError
-from hedonic.promotion.history import History
-from hedonic.promotion.pointer import project_pointer
+from hedonic.monitoring.repair import repair
 from hedonic.settings import Settings, load_settings
 
 
@@ -36,7 +35,8 @@ def serve(
     console = terminal(as_json=as_json)
     for name in _datasets(settings, dataset):
         contract = load_contract(settings.expectations / f"{name}.yaml")
-        repair_pointer(settings, name)
+        for found in repair(settings, name):
+            console.print(found.sentence, style="yellow", markup=False)
         with console.status(f"starting the endpoint of {name}"):
             start_endpoint(settings, name, contract.serve.port)
         served[name] = endpoint_url(settings, contract)
@@ -68,15 +68,6 @@ def _hold(settings: Settings, datasets: list[str]) -> None:
     over.wait()
     for dataset in datasets:
         stop_endpoint(settings, dataset)
-
-
-def repair_pointer(settings: Settings, dataset: str) -> None:
-    """Make the endpoint's pointer say what the history says."""
-    history = History(settings.history)
-    try:
-        project_pointer(history, settings.home, dataset)
-    finally:
-        history.close()
 
 
 def _datasets(settings: Settings, dataset: str | None) -> list[str]:

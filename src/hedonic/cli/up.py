@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from hedonic.cli.console import DebugOption, terminal
-from hedonic.cli.serve import repair_pointer
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract
 from hedonic.errors import UserError
+from hedonic.monitoring.repair import repair
 from hedonic.parts import (
     Part,
     parts,
@@ -100,7 +100,8 @@ def _start(settings: Settings, console: Console, *, first_champion: bool) -> Non
     for name, champion in read_champions(settings, _datasets(settings)).items():
         if champion is not None:
             contract = load_contract(settings.expectations / f"{name}.yaml")
-            repair_pointer(settings, name)
+            for found in repair(settings, name):
+                console.print(f"  {found.sentence}", style="yellow", markup=False)
             with console.status(f"starting the endpoint of {name}"):
                 endpoint = start_endpoint(settings, name, contract.serve.port)
             console.print(f"  {name:<12} {endpoint.url}", markup=False, highlight=False)

@@ -21,6 +21,7 @@ from hedonic.settings import Settings
 Kind = Literal[
     "run-failed", "data-refused", "verdict-refused", "champion-promoted", "canary-stopped", "worker-lost",
     "schedule-missed", "automation-failed", "part-restarted", "part-down", "data-changed",
+    "approval-awaited", "alias-moved", "history-truncated",
 ]  # fmt: skip
 
 _logger = logging.getLogger("hedonic.alerts")
