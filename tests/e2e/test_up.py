@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.drill]
 # What was promised, asked of a machine that does nothing else: `make drills`.
 PAGES_WITHIN_S, RUN_WITHIN_S = (180.0, 20.0) if FULL else (600.0, 300.0)
 SETTLED_WITHIN_S = 600.0
+# At somebody's first visit MLflow opens a panel of its assistant.
+SEEN_MLFLOW_BEFORE = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +175,9 @@ def test_parts_that_are_killed_at_once_come_back_and_are_told_of(ready: Ready) -
     wait_for(told, "all of them run again, and an alert says so", 240)
     for name in killed:
         assert f"{name} ended and was restarted" in town.told.read_text()
+    assert killed.keys() < set(town.run("logs").stdout.split())
+    assert "watching" in town.run("logs", "watcher").stdout
+    assert "no_such: has no log. There are: " in town.run("logs", "no_such").stderr
     owner = next(c.pid for c in psutil.net_connections("tcp") if listens(c, town.settings.ports.mlflow))
     assert killed["mlflow"] not in [p.pid for p in psutil.Process(owner).parents()]
     assert town.pid("mlflow") in [p.pid for p in psutil.Process(owner).parents()]
@@ -196,11 +201,15 @@ def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, 
     (dataset,) = town.state().datasets
     assert dataset.champion is not None
     links = {link.title: link.url for link in (*dataset.links, *dataset.champion.links)}
+    page.add_init_script(SEEN_MLFLOW_BEFORE)
     page.goto("about:blank")
     page.goto(links["MLflow run"])
     expect(page.get_by_text("mdape_pct").first).to_be_visible(timeout=60_000)
     town.shoot(page, "mlflow-run")
-    run, mlflow = links["MLflow run"].rpartition("/")[2], f"http://127.0.0.1:{town.settings.ports.mlflow}"
+    run, mlflow = (
+        links["MLflow run"].partition("?")[0].rpartition("/")[2],
+        f"http://127.0.0.1:{town.settings.ports.mlflow}",
+    )
     experiment = links["Experiment"].split("/experiments/")[1].split("/")[0]
     page.goto("about:blank")
     page.goto(links["Experiment"])
@@ -212,7 +221,7 @@ def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, 
     assert {"validate", "tune", "train", "evaluate"} <= steps.keys()
     page.goto("about:blank")
     fit = steps["train"]
-    page.goto(f"{mlflow}/#/experiments/{experiment}/runs/{fit}/model-metrics")
+    page.goto(f"{mlflow}/#/experiments/{experiment}/runs/{fit}/model-metrics?workflowType=machine_learning")
     curve = page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first
     expect(curve).to_be_attached(timeout=60_000)
     expect(page.get_by_text("loss", exact=True).first).to_be_visible()

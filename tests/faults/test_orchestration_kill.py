@@ -126,6 +126,8 @@ def test_a_killed_training_is_restarted_and_each_content_is_judged_once(
             str(case),
             OVER_WITHIN_S,
         )
+        if {victim for _, victim in case} <= {"worker", "server"}:
+            assert town.run(run["id"])["run_count"] == 1, "its own process went on"
         again = town.wait_for_end(town.start_run(TRAIN), OVER_WITHIN_S)
         assert again["state_name"] == "Completed", case
         snapshots = Counter(record.snapshot for record in judged(town))
