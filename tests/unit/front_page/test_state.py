@@ -28,7 +28,6 @@ from tests.unit.front_page.conftest import (
     Tools,
     flow_run,
 )
-
 from tests.unit.front_page.conftest import ago as before
 
 TRAINING = "?workflowType=machine_learning"
