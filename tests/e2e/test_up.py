@@ -259,8 +259,8 @@ def test_the_run_that_was_asked_for_completes_with_its_artifacts(
 
 def ended(town: Town, run_id: str) -> RunState | None:
     """Return the run once it is over and its verdict is told, which is looked up apart."""
-    (run,) = (run for run in town.trainings() if run.id == run_id)
-    return run if run.ended and (run.verdict or run.kind != "COMPLETED") else None
+    over = (r for r in town.trainings() if r.ended and (r.verdict or r.kind != "COMPLETED"))
+    return next((run for run in over if run.id == run_id), None)
 
 
 def test_new_sales_that_are_dropped_start_exactly_one_run_that_ends_in_a_verdict(
