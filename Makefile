@@ -35,8 +35,6 @@ bench: $(READY)  ## The figures of the README.
 
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
-	@$(BIN)/python -m pytest tests/e2e/drill_up.py tests/e2e/drill_deployments.py
-	@HEDONIC_DRILLS=full $(BIN)/python -m pytest tests/faults/drill_orchestration_kill.py
 
 lock: installer  ## Resolve both lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
