@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any
 
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
 from hedonic.data.contract import Contract
 from hedonic.errors import HedonicError, SourceError, ValidationRefused
-from hedonic.monitoring.alerts import Alert, AlertBook
+from hedonic.monitoring.alerts import Alert, AlertBook, never_failing
 from hedonic.promotion.record import Record
 from hedonic.promotion.verdict import CANARY, Verdict
+from hedonic.rollback.alerts import settle_champion
 from hedonic.settings import Settings, load_settings
 from tasks.run_page import own_url, run_url
-
-Given = ParamSpec("Given")
-
-_logger = logging.getLogger("hedonic.alerts")
-
-
-def never_failing(tell: Callable[Given, None]) -> Callable[Given, None]:
-    """Return the same, but what it raises is logged: an alert is not worth a run."""
-
-    @functools.wraps(tell)
-    def told(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        try:
-            tell(*args, **kwargs)
-        except Exception:  # an edge: whatever goes wrong in telling stays there
-            _logger.exception("what came of a run could not be told")
-
-    return told
 
 
 @never_failing
@@ -83,6 +64,7 @@ def tell_outcome(settings: Settings, contract: Contract, record: Record, *, unch
             link=link,
         )
     elif verdict.promoted:
+        settle_champion(settings, dataset)
         book.settle(f"approval-awaited:{dataset}")
         told = Alert(
             kind="champion-promoted",

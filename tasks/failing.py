@@ -9,11 +9,12 @@ from prefect import State
 from prefect.client.schemas.objects import FlowRun
 
 from hedonic.lineage import actor
+from hedonic.monitoring.alerts import never_failing
 from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Entry
 from hedonic.settings import Settings
 from hedonic.step_key import StepBook
-from tasks.alerting import never_failing, stated
+from tasks.alerting import stated
 
 
 @never_failing
