@@ -315,8 +315,6 @@ def project_champion(
         The champion's version; None without a champion, or when no version of this store is
         linked to its release (a store that was lost): then there is no alias ``champion`` either.
     """
-    if not has_store(settings):
-        return None  # nothing was registered yet
     from mlflow.exceptions import MlflowException
 
     client, name = open_client(settings), model_name(dataset)

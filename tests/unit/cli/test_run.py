@@ -12,6 +12,7 @@ import pytest
 
 from hedonic.cli import run
 from hedonic.orchestration import StepMessage
+from hedonic.promotion.history import Entry, History
 from hedonic.promotion.verdict import Finding, Verdict
 
 PREDICTION = {
@@ -136,6 +137,24 @@ def test_what_awaits_approval_says_so_and_is_no_champion_however_often_it_is_run
         flow.result = result(project, "unchanged", standing=standing)
         found, out, _ = hedonic("run", "toy", "--require-promotion")
         assert (found, told in out) == (code, False)
+
+
+def test_what_an_unchanged_data_set_promoted_once_and_a_roll_back_left_is_not_champion(
+    hedonic, flow, project
+):
+    flow.result = result(project, "unchanged")
+    history = History(f"sqlite:///{project / '.hedonic' / 'history.db'}")
+    champion = None
+    for kind, release in (
+        ("promoted", "1" * 64),
+        ("promoted", flow.result.release),
+        ("rolled_back", "1" * 64),
+    ):
+        entry = Entry(dataset="toy", kind=kind, release=release, actor="ana", reason="x")
+        history.append(entry, expected_champion=champion)
+        champion = release
+        expected = 3 if kind == "rolled_back" else 0
+        assert hedonic("run", "toy", "--require-promotion")[0] == expected
 
 
 def test_a_result_with_nothing_to_show_is_shown(hedonic, flow, project):
