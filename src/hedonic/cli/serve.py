@@ -12,7 +12,7 @@ from hedonic.answer import curl, endpoint_url, example_row
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract
-from hedonic.errors import UserError
+from hedonic.errors import HedonicError, UserError
 from hedonic.monitoring.repair import repair
 from hedonic.settings import Settings, load_settings
 
@@ -28,20 +28,29 @@ def serve(
     debug: DebugOption = False,
 ) -> None:
     """Serve champions on their ports, in the background, until `hedonic down`."""
-    from hedonic.endpoint import start_endpoint
+    from hedonic.rollback.refused_champion import start_or_tell
 
     settings = load_settings()
-    served = {}
+    served: dict[str, str] = {}
+    refused: list[str] = []
     console = terminal(as_json=as_json)
     for name in _datasets(settings, dataset):
         contract = load_contract(settings.expectations / f"{name}.yaml")
         for found in repair(settings, name):
             console.print(found.sentence, style="yellow", markup=False)
-        with console.status(f"starting the endpoint of {name}"):
-            start_endpoint(settings, name, contract.serve.port)
+        try:
+            with console.status(f"starting the endpoint of {name}"):
+                start_or_tell(settings, contract)
+        except UserError:
+            raise
+        except HedonicError as err:  # the others are served all the same
+            refused.append(f"{name}: {err}")
+            continue
         served[name] = endpoint_url(settings, contract)
         console.print(f"{name} is served at {served[name]} until: hedonic down", markup=False)
         console.print(curl(served[name], [example_row(contract)]), markup=False)
+    if refused:
+        raise HedonicError("\n".join(refused))
     if as_json:
         write_object({"endpoints": served})
     if foreground:

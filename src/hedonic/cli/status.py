@@ -12,6 +12,7 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from hedonic.cli.console import DebugOption, JsonOption, figures_table, terminal, write_object
+from hedonic.data.contract import load_contract
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.agreement import disagreements
 from hedonic.promotion.history import Record, open_history
@@ -51,6 +52,9 @@ def status(
         console.print(f"  reason: {record.reason}", markup=False)
         if record.verdict:
             console.print(f"  verdict: {record.verdict.summary}", markup=False)
+        if (problem := _problem(settings, record)) is not None:
+            told = f"  the champion is not served: {problem} Go back: hedonic rollback {name}"
+            console.print(told, style="red", markup=False)
         if not _pointer_agrees(settings, record):
             console.print(
                 f"  the endpoint's pointer differs: hedonic serve {name} repairs it", style="yellow"
@@ -109,8 +113,24 @@ def has_history(settings: Settings) -> bool:
 def _content(settings: Settings, record: Record | None, look: Look) -> dict[str, Any] | None:
     if record is None:
         return None
-    told = {"parked": look.parked, "disagreements": look.disagreements}
-    return {**record.model_dump(mode="json"), "pointer_agrees": _pointer_agrees(settings, record), **told}
+    return {
+        **record.model_dump(mode="json"),
+        "pointer_agrees": _pointer_agrees(settings, record),
+        "problem": _problem(settings, record),
+        "parked": look.parked,
+        "disagreements": look.disagreements,
+    }
+
+
+def _problem(settings: Settings, record: Record) -> str | None:
+    """Return why the champion is not served, as far as its files and its endpoint tell."""
+    from hedonic.rollback.refused_champion import damage, why_not_served
+
+    try:
+        contract = load_contract(settings.expectations / f"{record.dataset}.yaml")
+        return why_not_served(settings, contract, record)
+    except UserError:  # the contract cannot be read, or the endpoint asks for a token: its files tell
+        return damage(settings, record)
 
 
 def _pointer_agrees(settings: Settings, record: Record) -> bool:

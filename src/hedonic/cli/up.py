@@ -93,7 +93,7 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
             is told of it; None: it is left to the watcher.
     """
     from hedonic.deployments import deploy
-    from hedonic.endpoint import start_endpoint
+    from hedonic.rollback.refused_champion import start_or_tell
 
     def tell(part: Part) -> None:
         console.print(f"  {part.title:<12} {_page(settings, part)}", markup=False, highlight=False)
@@ -116,9 +116,14 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
             contract = load_contract(settings.expectations / f"{name}.yaml")
             for found in repair(settings, name):
                 console.print(f"  {found.sentence}", style="yellow", markup=False)
-            with console.status(f"starting the endpoint of {name}"):
-                endpoint = start_endpoint(settings, name, contract.serve.port)
-            console.print(f"  {name:<12} {endpoint.url}", markup=False, highlight=False)
+            try:
+                with console.status(f"starting the endpoint of {name}"):
+                    told = start_or_tell(settings, contract).url
+            except UserError:
+                raise
+            except HedonicError as err:  # the others run all the same
+                told = f"is not served. {err}"
+            console.print(f"  {name:<12} {told}", markup=False, highlight=False)
         elif name in new:
             console.print(f"  {name:<12} {new[name]}", markup=False, highlight=False)
 
