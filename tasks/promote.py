@@ -167,12 +167,15 @@ def record_verdict(
 
 @task(name="roll-out")
 def roll_out(contract: Contract) -> Endpoint:
-    """Return the endpoint once it serves the champion and has answered its golden rows."""
-    from hedonic.endpoint import start_endpoint
+    """Return the endpoint once it serves the champion and has answered its golden rows.
+
+    Where it does not, the champion before is champion again, and the run fails.
+    """
     from hedonic.promotion.projection import project
+    from hedonic.rollback.fallback import roll_out_or_fall_back
 
     settings = load_settings()
     project(settings, contract.name)  # again, for a run that was interrupted before it had
-    endpoint = start_endpoint(settings, contract.name, contract.serve.port)
+    endpoint = roll_out_or_fall_back(settings, contract, flow_run=flow_run.id)
     logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
     return endpoint

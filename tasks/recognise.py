@@ -48,8 +48,12 @@ def find_verdict(contract: Contract, undertaking: str) -> Record | None:
 
 
 def is_unfinished(record: Record) -> bool:
-    """Return whether this very run made its release champion before it was interrupted."""
-    return record.kind == "promoted" and record.flow_run is not None and record.flow_run == flow_run.id
+    """Return whether this very run made the present champion before it was interrupted."""
+    if record.flow_run is None or record.flow_run != flow_run.id:
+        return False
+    with closing(open_history(load_settings())) as history:
+        champion = history.champion(record.dataset)
+    return champion is not None and champion.seq == record.seq
 
 
 def undertaking_key(contract: Contract, snapshot: Snapshot, budget: Budget, seed: int) -> StepKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hedonic.promotion.history import History
-from hedonic.promotion.record import Record
+from hedonic.promotion.record import CROWNING, Record
 
 
 def rollback_target(history: History, dataset: str) -> Record | None:
@@ -30,7 +30,7 @@ def line_of_champions(records: Iterable[Record]) -> tuple[Record, ...]:
     line: tuple[Record, ...] = ()
     before: tuple[Record, ...] = ()
     for record in records:
-        if not record.crowns:
+        if record.kind not in CROWNING:
             continue
         was, before = before, ()
         if record.kind != "rolled_back":
