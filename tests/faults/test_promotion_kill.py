@@ -22,7 +22,7 @@ from hedonic.supervisor import stop_all
 from tests.drills import FULL, DrillTable, count
 from tests.flows.conftest import prefect_server
 from tests.killed import Forker, wipe_since
-from tests.project import make_project
+from tests.project import free_port, make_project, write_contract
 
 __all__ = ["prefect_server"]
 
@@ -35,7 +35,14 @@ STEPS = (
 POINTS = ("before", "during", "after")
 # In which write of a step, in each of its repetitions; a step of fewer writes is killed at its end.
 NTH = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50)
-BETTER = {"dataset": DATASET, "families": ["boosting"], "reason": "better"}
+QUICK = {"dataset": DATASET, "families": ["ridge"], "trials": 1}
+BETTER = {**QUICK, "reason": "better"}
+# What the worse model knows of a house: nothing of where it is.
+BLIND = {
+    "columns": ["bedrooms", "bathrooms", "sqft_living", "grade", "yr_built"],
+    "ages": [], "logs": [], "ratios": [], "place": None, "comparables": None,
+}  # fmt: skip
+LAX = {"limits": [{"metric": "mdape_pct", "maximum": 60}]}
 WHOLE = ("history.db", "mlflow", "results", "steps", "alerts")
 FOLDERS = ("releases/*/*", "releases/*/.*", "candidates/*/.*", "bentoml/bentos/*/*")
 FOLLOWS_WITHIN_S = 60.0
@@ -75,12 +82,14 @@ def town(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     from prefect.settings import PREFECT_API_URL
 
     folder = tmp_path_factory.mktemp("killed")
-    settings = make_project(folder / "town")
+    port = free_port()
+    settings = make_project(folder / "town", port=port, features=BLIND, gate=LAX)
     settings.home.mkdir(parents=True)
     forker = Forker(settings, str(PREFECT_API_URL.value()))
     try:
-        worse = forker.train(dataset=DATASET, families=["ridge"], reason="worse")
+        worse = forker.train(**QUICK, reason="worse")
         assert worse["outcome"] == "promoted"
+        write_contract(settings.root, serve={"port": port})
         forker.train(step="decide", point="before", **BETTER)
         shutil.copytree(settings.home, folder / "saved", ignore=shutil.ignore_patterns("supervisor", "logs"))
         yield Town(settings, folder / "saved", forker, worse["release"])

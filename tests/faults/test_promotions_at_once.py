@@ -2,83 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hedonic.promotion.history import History, Record
 from hedonic.promotion.pointer import read_pointer
+from tests.contender import LOSS, Challenge, contend
 from tests.drills import DrillTable, count
-from tests.project import ROOT
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.drill]
 
-DATASET, LOSS = "small_county", "log_rmse"
+DATASET = "small_county"
 MOST = 8
-
-# Judges as the flow does: against the champion that it read, promoting what is better than that one.
-CONTENDER = """
-import json, sys
-from contextlib import closing
-from pathlib import Path
-
-from hedonic.promotion.history import Entry, History, StaleChampion
-from hedonic.promotion.pointer import project_pointer
-
-print("ready", flush=True)
-for line in sys.stdin:
-    asked = json.loads(line)
-    with closing(History(asked["url"])) as history:
-        champion = history.champion(asked["dataset"])
-        held = champion.figures["log_rmse"] if champion else None
-        better = held is None or asked["loss"] < held
-        entry = Entry(
-            dataset=asked["dataset"], kind="promoted" if better else "kept",
-            release=asked["release"] if better else None, candidate=asked["release"],
-            figures={"log_rmse": asked["loss"]}, actor=asked["who"], reason="drill", flow_run=asked["run"],
-        )
-        try:
-            history.append(entry, expected_champion=champion.release if champion else None)
-            outcome = entry.kind
-        except StaleChampion:
-            outcome = "stale"
-        project_pointer(history, Path(asked["home"]), asked["dataset"])
-    print(outcome, flush=True)
-"""
 
 
 class Contender:
     """A process that is told what to promote, and tells what came of it."""
 
-    def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", CONTENDER],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
+    def __init__(self, context: ForkServerContext) -> None:
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=contend, args=(theirs,), daemon=True)
+        self._process.start()
 
     def told(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        assert self._ours.poll(300), "a contender does not answer"
+        return str(self._ours.recv())
 
-    def tell(self, asked: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+    def tell(self, asked: Challenge) -> None:
+        self._ours.send(asked)
 
     def end(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
 
 
 class Reader(threading.Thread):
@@ -121,7 +84,9 @@ def _loss(record: Record | None) -> float | None:
 @pytest.fixture(scope="module")
 def contenders() -> Iterator[list[Contender]]:
     """Processes that are ready: starting one costs seconds."""
-    started = [Contender() for _ in range(MOST)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.contender"])
+    started = [Contender(context) for _ in range(MOST)]
     try:
         assert [contender.told() for contender in started] == ["ready"] * MOST
         yield started
@@ -150,10 +115,8 @@ def test_of_processes_that_promote_at_once_one_wins_and_the_champion_is_never_wo
         # Some are better than the champion of now, some worse.
         losses = [round((held or 1.0) * drawn.uniform(0.97, 1.02), 9) for _ in group]
         for who, (contender, loss) in enumerate(zip(group, losses, strict=True)):
-            contender.tell(
-                {"url": url, "home": str(tmp_path), "dataset": DATASET, "who": str(who), "loss": loss,
-                 "release": next(digests), "run": f"run-{number}-{who}"}
-            )  # fmt: skip
+            run = f"run-{number}-{who}"
+            contender.tell(Challenge(url, str(tmp_path), DATASET, str(who), run, next(digests), loss))
         told = [contender.told() for contender in group]
         outcomes.update(told)
         assert set(told) <= {"promoted", "kept", "stale"}, told

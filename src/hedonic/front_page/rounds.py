@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hedonic.durable_file import write_durably
 from hedonic.front_page.addresses import Addresses
+from hedonic.front_page.aliases import moved_aliases
 from hedonic.front_page.composition import Facts
 from hedonic.front_page.flow_runs import FlowRun
 from hedonic.front_page.gathering import Gathering
@@ -124,6 +125,8 @@ def look_around(facts: Facts, memory: Memory, recent: tuple[Alert, ...]) -> Iter
             tuple(refused_champions(facts, memory.unserved_since, DOWN)),
             lambda a: serves_champion(a, facts),
         )
+    if facts.tracked and "MLflow" not in known:
+        yield Finding("alias-moved", tuple(moved_aliases(facts)))
     if facts.orchestration is not None and "Prefect" not in known:
         yield Finding("worker-lost", tuple(_lost_workers(facts, memory)))
         yield Finding("schedule-missed", tuple(_missed(facts)))
