@@ -154,7 +154,7 @@ def record_verdict(
         reason=ending.reason,
         recipe=ending.undertaking,
         snapshot=snapshot.digest,
-        flow_run=str(flow_run.id),
+        flow_run=flow_run.id,
         mlflow_run=run_id,
     )
     with closing(open_history(settings)) as history:

@@ -155,7 +155,7 @@ class History:
         records = self.records(dataset)
         known = standings(records)
         waiting = {
-            r.release: r for r in records if r.kind == "parked" and known[r.release or ""] == "challenger"
+            r.release: r for r in records if r.kind == "parked" and known.get(r.release or "") == "challenger"
         }
         return tuple(sorted(waiting.values(), key=lambda record: record.seq))
 

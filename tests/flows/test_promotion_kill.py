@@ -20,11 +20,8 @@ from hedonic.serving.predictor import load_release
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from tests.drills import FULL, DrillTable, count
-from tests.flows.conftest import prefect_server
 from tests.killed import Forker, wipe_since
 from tests.project import free_port, make_project, write_contract
-
-__all__ = ["prefect_server"]
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.drill]
 
