@@ -111,6 +111,12 @@ def stop_endpoint(settings: Settings, dataset: str) -> None:
     Supervisor(settings).drop(process_name(dataset))
 
 
+def release_at(url: str, headers: Mapping[str, str]) -> str | None:
+    """Return the release that is served at ``url`` now; None while nothing there is ready."""
+    info = _info(url, headers, timeout_s=2.0)
+    return info["model"]["release"] if info else None
+
+
 def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | None:
     """Return what answers for a data set now; None when nothing of ours does."""
     url = f"http://{settings.host}:{port}"

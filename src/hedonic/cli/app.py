@@ -11,6 +11,7 @@ from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
 from hedonic.cli.history import history, what_served
+from hedonic.cli.image import image
 from hedonic.cli.predict import predict
 from hedonic.cli.rollback import rollback
 from hedonic.cli.run import run
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, rollback, predict, score,
-    traffic, approve, reject, history, what_served, deploy, forget, purge, doctor, env,
+    traffic, approve, reject, history, what_served, image, deploy, forget, purge,
+    doctor, env,
 ):  # fmt: skip
     app.command()(command)

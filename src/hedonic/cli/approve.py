@@ -33,7 +33,7 @@ def approve(
     debug: DebugOption = False,
 ) -> None:
     """Make the release that awaits approval champion, and serve it."""
-    from hedonic.endpoint import start_endpoint
+    from hedonic.roll_out import start_endpoint
 
     settings, console = load_settings(), terminal(as_json=as_json)
     contract = load_contract(settings.expectations / f"{dataset}.yaml")

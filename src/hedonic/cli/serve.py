@@ -59,9 +59,11 @@ def serve(
 
 def down(as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Stop everything that Hedonic started."""
+    from hedonic.roll_out import forget_containers
     from hedonic.supervisor import stop_all
 
-    stopped = stop_all(load_settings())
+    settings = load_settings()
+    stopped = stop_all(settings) + forget_containers(settings)
     terminal(as_json=as_json).print(f"stopped: {', '.join(stopped) or 'nothing was running'}", markup=False)
     if as_json:
         write_object({"stopped": stopped})
@@ -69,14 +71,14 @@ def down(as_json: JsonOption = False, debug: DebugOption = False) -> None:
 
 def _hold(settings: Settings, datasets: list[str]) -> None:
     """Wait for Ctrl-C or SIGTERM; then stop the endpoints. The supervisor keeps them alive meanwhile."""
-    from hedonic.endpoint import stop_endpoint
+    from hedonic.roll_out import take_back
 
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     over.wait()
     for dataset in datasets:
-        stop_endpoint(settings, dataset)
+        take_back(settings, dataset)
 
 
 def _datasets(settings: Settings, dataset: str | None) -> list[str]:

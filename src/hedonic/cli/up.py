@@ -171,8 +171,10 @@ def _stop(settings: Settings, console: Console) -> None:
     """Stop everything, whatever is pressed meanwhile."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    from hedonic.roll_out import forget_containers
+
     with console.status("stopping"):
-        stopped = stop_all(settings)
+        stopped = stop_all(settings) + forget_containers(settings)
     console.print(f"stopped: {', '.join(stopped) or 'nothing ran'}", markup=False)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from hedonic.answer import ask, example_row
 from hedonic.data.contract import Contract
-from hedonic.endpoint import Endpoint, start_endpoint
+from hedonic.endpoint import Endpoint
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Record
 from hedonic.promotion.rollback_choice import Rollback
 from hedonic.promotion.rollback_target import rollback_target
+from hedonic.roll_out import start_endpoint
 from hedonic.rollback.alerts import tell_fallen_back, tell_not_fallen_back
 from hedonic.rollback.switch import switch, verify_target
 from hedonic.settings import Settings

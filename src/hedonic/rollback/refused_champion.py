@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hedonic.answer import endpoint_info, endpoint_url
 from hedonic.data.contract import Contract
-from hedonic.endpoint import Endpoint, process_name, start_endpoint
+from hedonic.endpoint import Endpoint, process_name
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import verify_release
 from hedonic.promotion.record import Record
+from hedonic.roll_out import start_endpoint
 from hedonic.rollback.alerts import settle_refused, tell_refused
 from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 
 from hedonic.data.contract import Contract, Frozen
-from hedonic.endpoint import Endpoint, start_endpoint
+from hedonic.endpoint import Endpoint
 from hedonic.errors import HedonicError
 from hedonic.promotion.history import open_history
 from hedonic.promotion.pointer import project_pointer, read_pointer
 from hedonic.promotion.record import Record
 from hedonic.promotion.rollback_choice import Rollback, choose_target
+from hedonic.roll_out import start_endpoint
 from hedonic.rollback.alerts import tell_rolled_back
 from hedonic.rollback.fallback import falling_back
 from hedonic.rollback.switch import record_failure, switch, verify_target

@@ -135,7 +135,7 @@ def endpoint(monkeypatch):
         asked.started.append((dataset, read_pointer(settings.home, dataset).release))
         return SimpleNamespace(url="http://127.0.0.1:1")
 
-    monkeypatch.setitem(sys.modules, "hedonic.endpoint", SimpleNamespace(start_endpoint=start_endpoint))
+    monkeypatch.setitem(sys.modules, "hedonic.roll_out", SimpleNamespace(start_endpoint=start_endpoint))
     return asked
 
 

@@ -51,7 +51,7 @@ def supervisor(monkeypatch):
         lambda settings, dataset, port: asked.append((dataset, port)),
     )
     monkeypatch.setattr(
-        "hedonic.endpoint.stop_endpoint", lambda settings, dataset: asked.append(f"stop {dataset}")
+        "hedonic.roll_out.take_back", lambda settings, dataset: asked.append(f"stop {dataset}")
     )
     stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"])
     monkeypatch.setitem(sys.modules, "hedonic.supervisor", stopped)
