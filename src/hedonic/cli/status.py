@@ -34,15 +34,15 @@ def status(
     if dataset is not None and dataset not in known:
         raise UserError(f"{dataset}: no such data set. Known: {', '.join(known) or 'none'}.")
     champions = read_champions(settings, known if dataset is None else [dataset])
-    told = {name: look_at_registry(settings, name) for name in champions}
+    looks = {name: look_at_registry(settings, name) for name in champions}
     if as_json:
-        write_object({name: _content(settings, record, told[name]) for name, record in champions.items()})
+        write_object({name: _content(settings, record, looks[name]) for name, record in champions.items()})
         return
     console = terminal(as_json=False)
     for name, record in champions.items():
         if record is None:
             console.print(f"{name}: no champion yet. Make one with: hedonic run {name}", markup=False)
-            _print_troubles(console, told[name])
+            _print_troubles(console, looks[name])
             continue
         console.print(f"[bold]{name}[/]: release {record.release}", soft_wrap=True)
         console.print(
@@ -53,13 +53,13 @@ def status(
         if record.verdict:
             console.print(f"  verdict: {record.verdict.summary}", markup=False)
         if (problem := _problem(settings, record)) is not None:
-            told = f"  the champion is not served: {problem} Go back: hedonic rollback {name}"
-            console.print(told, style="red", markup=False)
+            sentence = f"  the champion is not served: {problem} Go back: hedonic rollback {name}"
+            console.print(sentence, style="red", markup=False)
         if not _pointer_agrees(settings, record):
             console.print(
                 f"  the endpoint's pointer differs: hedonic serve {name} repairs it", style="yellow"
             )
-        _print_troubles(console, told[name])
+        _print_troubles(console, looks[name])
         console.print(figures_table(record.figures))
 
 
