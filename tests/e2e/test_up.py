@@ -27,8 +27,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.drill]
 # What was promised, asked of a machine that does nothing else: `make drills`.
 PAGES_WITHIN_S, RUN_WITHIN_S = (180.0, 20.0) if FULL else (600.0, 300.0)
 SETTLED_WITHIN_S = 600.0
-# At somebody's first visit MLflow opens a panel of its assistant.
+# At somebody's first visit MLflow opens a panel of its assistant: ours was here before.
 SEEN_MLFLOW_BEFORE = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+SEEN_WITHIN_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,10 @@ def ready(town: Town) -> Ready:
 @pytest.fixture(scope="module")
 def shown(ready: Ready) -> Iterator[tuple[Town, Page, Seen]]:
     """A browser in that town."""
+    expect.set_options(timeout=SEEN_WITHIN_MS)
     with browser() as (page, seen):
+        page.set_default_timeout(SEEN_WITHIN_MS)
+        page.add_init_script(SEEN_MLFLOW_BEFORE)
         yield ready.town, page, seen
 
 
@@ -114,7 +118,8 @@ def test_the_front_page_shows_what_the_state_says(shown: tuple[Town, Page, Seen]
     expect(page.locator("#status")).to_contain_text(f"All {len(state.parts)} parts are ready")
     expect(page.locator("#runs")).to_contain_text("promoted")
     before = page.locator("#status time").inner_text()
-    expect(page.locator("#status time")).not_to_have_text(before, timeout=15_000)  # it refreshes itself
+    expect(page.locator("#status time")).not_to_have_text(before)  # it refreshes itself
+    town.shoot(page, "front-page")
     assert (seen.errors, seen.beyond, seen.refused) == ([], [], [])
 
 
@@ -189,7 +194,7 @@ def test_the_study_is_open_in_optunas_dashboard(shown: tuple[Town, Page, Seen]) 
     assert champion is not None
     (study,) = (link.url for link in champion.links if link.title == "Study")
     page.goto(study)
-    expect(page.get_by_text("Best Trial").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Best Trial").first).to_be_visible()
     expect(page.get_by_text(re.compile(f"{DATASET}-20")).first).to_be_visible()
     expect(page.get_by_text("Hyperparameter Importance").first).to_be_visible()
     town.shoot(page, "optuna-study")
@@ -201,10 +206,9 @@ def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, 
     (dataset,) = town.state().datasets
     assert dataset.champion is not None
     links = {link.title: link.url for link in (*dataset.links, *dataset.champion.links)}
-    page.add_init_script(SEEN_MLFLOW_BEFORE)
     page.goto("about:blank")
     page.goto(links["MLflow run"])
-    expect(page.get_by_text("mdape_pct").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("mdape_pct").first).to_be_visible()
     town.shoot(page, "mlflow-run")
     run, mlflow = (
         links["MLflow run"].partition("?")[0].rpartition("/")[2],
@@ -213,7 +217,7 @@ def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, 
     experiment = links["Experiment"].split("/experiments/")[1].split("/")[0]
     page.goto("about:blank")
     page.goto(links["Experiment"])
-    expect(page.get_by_text(f"train {DATASET}").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(f"train {DATASET}").first).to_be_visible()
     town.shoot(page, "mlflow-experiment")
     asked = {"experiment_ids": [experiment], "filter": f"tags.`mlflow.parentRunId` = '{run}'"}
     children = call(f"{mlflow}/api/2.0/mlflow/runs/search", asked)["runs"]
@@ -223,7 +227,7 @@ def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, 
     fit = steps["train"]
     page.goto(f"{mlflow}/#/experiments/{experiment}/runs/{fit}/model-metrics?workflowType=machine_learning")
     curve = page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first
-    expect(curve).to_be_attached(timeout=60_000)
+    expect(curve).to_be_attached()
     expect(page.get_by_text("loss", exact=True).first).to_be_visible()
     town.shoot(page, "mlflow-curves")
     asked_for = f"run_id={fit}&metric_key=loss"
@@ -242,19 +246,18 @@ def test_the_run_that_was_asked_for_completes_with_its_artifacts(
     content = call(f"{api(town)}/flow_runs/{run.id}")
     assert (content["parameters"]["trials"], content["parameters"]["seed"]) == (2, 1)
     page.goto(run.url)
-    expect(page.get_by_text("Completed").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Completed").first).to_be_visible()
     page.get_by_role("tab", name="Artifacts").click()
-    expect(page.get_by_text(re.compile("verdict-small-county")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("verdict-small-county")).first).to_be_visible()
     expect(page.get_by_text(re.compile("leaderboard-small-county")).first).to_be_visible()
     town.shoot(page, "prefect-run")
     page.get_by_role("tab", name="Logs").click()
-    expect(page.get_by_text(re.compile("snapshot [0-9a-f]{12}")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("snapshot [0-9a-f]{12}")).first).to_be_visible()
     town.shoot(page, "prefect-run-logs")
     logged = {"logs": {"flow_run_id": {"any_": [run.id]}}, "limit": 200}
     assert any("trial 2 of 2" in line["message"] for line in call(f"{api(town)}/logs/filter", logged))
     page.goto(town.url)
-    expect(page.locator(f"#dataset-{DATASET}")).to_contain_text(run.verdict)
-    town.shoot(page, "front-page")
+    expect(page.locator(f"#dataset-{DATASET}")).to_contain_text(str(run.verdict))
 
 
 def ended(town: Town, run_id: str) -> RunState | None:

@@ -34,6 +34,8 @@ CALM = timedelta(minutes=10)
 HOOK = timedelta(seconds=30)
 """A run that failed reports it by itself within so long, if it can."""
 RECENT = timedelta(days=1)
+MOOT = "already in terminal state"
+"""Of Prefect's reason why a run could not be marked Crashed: it was over, and its events came late."""
 
 
 @dataclass(slots=True)
@@ -240,6 +242,8 @@ def _missed(facts: Facts) -> Iterator[Alert]:
 
 def _failed_automations(facts: Facts) -> Iterator[Alert]:
     for failure in facts.orchestration.failures if facts.orchestration else ():
+        if MOOT in failure.reason:
+            continue
         yield Alert(
             kind="automation-failed",
             severity="warning",

@@ -162,6 +162,12 @@ def test_an_automation_that_could_not_act_is_told_until_it_can(here: Round) -> N
     assert here.walk() == set()
 
 
+def test_an_automation_that_came_too_late_for_a_run_is_no_alert(here: Round) -> None:
+    late = "Failed to set state: Run is already in terminal state COMPLETED."
+    here.orchestration = Orchestration(failures=(ActionFailure("a", "no heartbeat", late, NOW),))
+    assert here.walk() == set()
+
+
 @pytest.mark.parametrize("state", ["Failed", "Crashed"])
 def test_a_failed_run_that_nothing_reported_is_told_until_one_completes(here: Round, state: str) -> None:
     failed = run(state)
