@@ -151,6 +151,11 @@ class FlowRecord:
         facts = {"release": release, "bento": bento, "model_version": version}
         self.tracking.log_step(self.run_id, "release", params=facts)
 
+    def revised(self, verdict: Verdict) -> None:
+        """Put on the run the verdict that a later step left."""
+        tags = {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
+        self.tracking.log(self.run_id, tags=tags)
+
     def canaried(self, verdict: Verdict, metrics: Mapping[str, float | None]) -> None:
         """Put the canary below the run, and the verdict that it left on the run."""
         tags = {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
