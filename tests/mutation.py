@@ -141,7 +141,7 @@ def _changes(node: ast.expr) -> Iterator[object]:
             yield lambda: setattr(node, "value", not value)
         elif isinstance(value, int | float):
             yield lambda: setattr(node, "value", value + 1)
-        elif isinstance(value, str) and value and not any(c.isspace() for c in value):
+        elif isinstance(value, str) and (len(value.split()) == 1 or value == "not applicable"):
             yield lambda: setattr(node, "value", value + "x")
 
 

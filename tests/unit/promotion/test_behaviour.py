@@ -19,6 +19,7 @@ def cars(**gate):
         {**column, "minimum": 0, "maximum": 15} if column["name"] == "age" else column for column in TIMED
     ]
     columns.append({"name": "doors", "type": "integer", "minimum": 2, "maximum": 5})
+    columns.append({"name": "note", "type": "text", "nullable": True})
     return contract_of("cars", columns, gate={"limits": [], **gate})
 
 
@@ -31,6 +32,7 @@ def rows(n=100):
         "electric": np.zeros(n),
         "sold": np.full(n, 16_500.0),
         "doors": np.tile([2.0, 3.0, 4.0, 5.0], n // 4),
+        "note": np.array([None] + ["quiet"] * (n - 1), dtype=object),
     }
 
 
@@ -112,7 +114,8 @@ def test_a_stated_share_of_estimates_may_change_by_more(share, outcome):
     columns = {**rows(), "make": np.full(100, "Fiat", dtype=object)}
     one = found(contract, columns, uneven)
     assert (one.outcome, one.value, one.limit) == (outcome, 0.25, share)
-    assert one.sentence.startswith("make = Saab changes 25.00 % of 100 estimates by more than 10 %")
+    told = f"make = Saab changes 25.00 % of 100 estimates by more than 10 %; {100 * share:g} % may"
+    assert one.sentence == told
 
 
 def test_a_change_either_way_counts_and_none_is_needed_to_be_invariant():
@@ -167,6 +170,7 @@ def test_missing_values_are_left_out_and_whole_numbers_stay_whole():
     days, possible = changed("sold", add=0.6)
     assert (days == 16_501).all()
     assert possible.all()
+    assert changed("age", add=0)[0].tolist() == rows()["age"].tolist()
     shares, _ = changed("age", add=0.6)
     assert shares[0] == 0.6
 
@@ -176,6 +180,9 @@ def test_categories_and_dates_are_replaced_by_what_the_contract_knows():
     assert set(values) == {"Saab"}
     assert possible.tolist() == [k % 20 != 7 for k in range(100)]
     assert not changed("make", to="Lada")[1].any()
+    notes, possible = changed("note", to="loud")
+    assert set(notes) == {"loud"}
+    assert possible.tolist() == [False] + [True] * 99
     days, _ = changed("sold", to="2015-03-07")
     assert (days == 16_501).all()
     assert (changed("electric", to=True)[0] == 1.0).all()
@@ -234,6 +241,7 @@ WORTH = float(2 * np.exp(10 - 0.3))
     ("minimum", "maximum", "outcome", "limit"),
     [
         (WORTH, WORTH, "passed", WORTH),
+        (1.0, WORTH, "passed", 1.0),
         (1.0, WORTH - 1, "issue", WORTH - 1),
         (WORTH + 1, WORTH + 2, "issue", WORTH + 1),
         (WORTH - 1, WORTH + 1, "passed", WORTH - 1),
