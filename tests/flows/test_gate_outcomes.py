@@ -6,7 +6,6 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,7 +16,7 @@ from flows.train import train
 from hedonic.model.artifact import PortableModel
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Entry, Record
-from hedonic.promotion.registry import model_name, open_client
+from hedonic.promotion.registry import TAG_STATUS, model_name, open_client
 from hedonic.settings import Settings
 from tests.project import free_port, write_contract
 
@@ -307,6 +306,7 @@ def test_stale_champion(better: str, linear: str, project: Settings, monkeypatch
     )
     champion = History(project.history).champion(TOWN)
     assert champion.release == linear  # the other's, and not this run's
-    assert Path(project.serving / f"{TOWN}.json").read_text().count(linear) == 1
-    client = open_client(project)
-    assert set(client.get_registered_model(model_name(TOWN)).aliases) == {"champion"}
+    assert json.loads((project.serving / f"{TOWN}.json").read_text())["release"] == linear
+    versions = open_client(project).search_model_versions(f"name = '{model_name(TOWN)}'")
+    ours = max(versions, key=lambda version: int(version.version))
+    assert ours.tags[TAG_STATUS] == "rejected"
