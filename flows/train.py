@@ -19,7 +19,8 @@ from tasks.ingest import ingest, read_contract
 from tasks.outcome import TrainResult, ask, conclude, stop
 from tasks.promote import Ending, abandon_run, begin, find_champion, record_verdict, register, roll_out
 from tasks.recognise import find_verdict, is_unfinished, name_undertaking
-from tasks.release import build, make_release
+from tasks.release import Made, build, make_release
+from tasks.simplify import prefer_simple
 from tasks.train import train_candidate
 from tasks.tune import tune
 from tasks.turn import end_turn, take_turn
@@ -84,14 +85,19 @@ def train(
     candidate = selection.apply("train", train_candidate)(contract, validated, tuning, run_id)
     if selection.ends_with("train"):
         return stop(contract, run_id, "train")
+    choice = prefer_simple(contract, validated, candidate, tuning)
+    candidate, tuning = choice.candidate, choice.tuning
     evaluation = selection.apply("evaluate", evaluate_candidate)(
         contract, validated, candidate, tuning, run_id
     )
     if selection.ends_with("evaluate"):
         return stop(contract, run_id, "evaluate")
-    verdict = decide_promotion(contract, validated, candidate, evaluation, champion, run_id)
+    verdict = decide_promotion(contract, validated, choice, evaluation, champion, run_id)
 
-    release = make_release(contract, validated, candidate, tuning) if verdict.promoted else None
+    made = Made(verdict=verdict)
+    if verdict.promoted:
+        made = make_release(contract, validated, candidate, tuning, verdict, run_id)
+    release, verdict = made.release, made.verdict
     version = register(contract, snapshot, candidate, tuning, evaluation, verdict, release, run_id)
     bento = build(contract, release, verdict, tuning, evaluation, version, run_id) if release else None
     if release:
@@ -109,6 +115,7 @@ def train(
             champion=champion,
             release=release,
             bento=bento,
+            version=version,
             reason=reason,
         ),
         run_id,

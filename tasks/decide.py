@@ -8,8 +8,9 @@ from hedonic.data.contract import Contract
 from hedonic.data.training_data import open_training_data
 from hedonic.data.validated import ValidatedSnapshot
 from hedonic.flow_record import FlowRecord
-from hedonic.model.candidate import CandidateName, CandidateStore
+from hedonic.model.candidate import CandidateStore
 from hedonic.promotion.evaluation import Evaluation
+from hedonic.promotion.simplicity import Choice
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
 from tasks.recording import recorded
@@ -21,37 +22,25 @@ from tasks.run_page import logger, show_markdown
 def decide_promotion(
     contract: Contract,
     validated: ValidatedSnapshot,
-    candidate: CandidateName,
+    choice: Choice,
     evaluation: Evaluation,
     champion: str | None,
     run_id: str,
 ) -> Verdict:
     """Return whether the candidate replaces the champion (a release digest), and why."""
-    from hedonic.promotion.comparison import contest
     from hedonic.promotion.description import verdict_markdown
-    from hedonic.promotion.gate import decide
-    from hedonic.promotion.latency import latency_ms
+    from hedonic.promotion.history import History
+    from hedonic.promotion.judging import judge
 
     settings = load_settings()
     data = open_training_data(settings, contract, validated)
-    model = CandidateStore(settings.candidates).load(candidate)
     folder = settings.releases / contract.name / champion if champion else None
-    rival = contest(data, model, candidate.digest, folder)
-    verdict = decide(
-        contract.gate,
-        evaluation.figures,
-        rival.scores,
-        candidate=candidate.digest,
-        champion=rival.champion,
-        n_leaked=rival.n_leaked,
-        n_trees=candidate.n_trees,
-        max_leaves=candidate.max_leaves,
-        latency_ms=latency_ms(model, data),
-        seed=candidate.recipe.seed,
-    )
-    report = rival.comparison.write(settings.reports) if rival.comparison else None
-    FlowRecord(settings, contract, run_id).decided(verdict, rival.comparison, report)
-    told = f"Verdict on candidate {candidate.digest[:12]}: {verdict.kind}"
+    records = History(settings.history).records(contract.name)
+    judged = judge(data, CandidateStore(settings.candidates), choice, evaluation, folder, records)
+    verdict, comparison = judged.verdict, judged.comparison
+    report = comparison.write(settings.reports) if comparison else None
+    FlowRecord(settings, contract, run_id).decided(verdict, comparison, report)
+    told = f"Verdict on candidate {choice.candidate.digest[:12]}: {verdict.kind}"
     show_markdown("verdict", contract.name, verdict_markdown(verdict), told)
     logger().info(verdict.summary)
     return verdict

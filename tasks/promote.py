@@ -31,6 +31,7 @@ class Ending(Frozen):
         undertaking: digest of all that shaped its outcome; None where it is to be tried again.
         champion: the release that the verdict was about, None for none.
         release, bento: what was made behind a promoting verdict.
+        version: of the model, in MLflow.
         reason: why the run was.
     """
 
@@ -38,6 +39,7 @@ class Ending(Frozen):
     champion: str | None
     release: str | None
     bento: str | None
+    version: int
     reason: str
 
 
@@ -105,7 +107,7 @@ def register(
             reasons=[finding.sentence for finding in verdict.reasons],
             family=candidate.recipe.family,
             study=tuning.study.name,
-            trial=tuning.study.best.number,
+            trial=tuning.trial.number,
             links=links,
         ),
         figures=evaluation.figures,
@@ -140,6 +142,8 @@ def record_verdict(
     """
     from hedonic.lineage import actor
     from hedonic.promotion.projection import project
+    from hedonic.promotion.registry import reject_version
+    from hedonic.promotion.verdict_record import record_entry
 
     settings = load_settings()
     entry = Entry(
@@ -158,9 +162,13 @@ def record_verdict(
         mlflow_run=run_id,
     )
     with closing(open_history(settings)) as history:
-        record = history.append(entry, expected_champion=ending.champion)
+        record = record_entry(history, entry, verdict, ending.champion)
+    if verdict.promoted and record.kind == "refused":
+        reject_version(settings, contract.name, ending.version)
     project(settings, contract.name)
-    FlowRecord(settings, contract, run_id).finish("FINISHED")
+    tracked = FlowRecord(settings, contract, run_id)
+    tracked.revised(record.verdict or verdict)
+    tracked.finish("FINISHED")
     logger().info("%s %s", record.kind, (record.release or candidate.digest)[:12])
     return record
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from hedonic.data.contract import Contract
+from hedonic.data.contract import Contract, Frozen
 from hedonic.data.training_data import open_training_data
 from hedonic.data.validated import ValidatedSnapshot
 from hedonic.flow_record import FlowRecord
@@ -22,6 +22,13 @@ from tasks.run_page import logger, show_markdown
 FLOW = "flows/train.py"
 
 
+class Made(Frozen):
+    """What a verdict brought into being: a release behind a promoting one, unless its refit disagreed."""
+
+    release: str | None = None
+    verdict: Verdict
+
+
 @task(name="release", persist_result=True)
 @recorded("release")
 def make_release(
@@ -29,29 +36,37 @@ def make_release(
     validated: ValidatedSnapshot,
     candidate: CandidateName,
     tuning: Tuning,
-) -> str:
-    """Return the digest of the release: the judged model, or its recipe refitted by the contract's policy."""
+    verdict: Verdict,
+    run_id: str,
+) -> Made:
+    """Return the release: of the judged model, or of its recipe refitted by the contract's policy."""
     from hedonic.lineage import code_digest, lock_digest, step_sources
-    from hedonic.promotion.making import make_content
+    from hedonic.promotion.making import RefitDisagrees, make_content
     from hedonic.promotion.release import write_release
     from hedonic.serving.predictor import Predictor
 
     settings = load_settings()
     data = open_training_data(settings, contract, validated)
     judged = CandidateStore(settings.candidates).load(candidate)
-    content = make_content(
-        data,
-        judged,
-        candidate.recipe,
-        tuning.study,
-        snapshot=validated.snapshot.digest,
-        lock=lock_digest(settings.root),
-        code=code_digest(settings.root, step_sources(settings.root, FLOW)),
-        answers=lambda model, instances: Predictor(model).predict(instances),
-    )
+    try:
+        content = make_content(
+            data,
+            judged,
+            candidate.recipe,
+            tuning.study,
+            snapshot=validated.snapshot.digest,
+            lock=lock_digest(settings.root),
+            code=code_digest(settings.root, step_sources(settings.root, FLOW)),
+            answers=lambda model, instances: Predictor(model).predict(instances),
+        )
+    except RefitDisagrees as err:
+        refused = verdict.joined_by(err.finding)
+        FlowRecord(settings, contract, run_id).revised(refused)
+        logger().info(refused.summary)
+        return Made(verdict=refused)
     folder = write_release(settings.releases, content)
     logger().info("release %s%s", folder.name[:12], " (refitted)" if content.judged is not None else "")
-    return folder.name
+    return Made(release=folder.name, verdict=verdict)
 
 
 @task(name="build-bento", persist_result=True)
@@ -83,7 +98,7 @@ def build(
         version=str(version),
         mlflow_run_id=run_id,
         study=tuning.study.name,
-        trial=tuning.study.best.number,
+        trial=tuning.trial.number,
         commit=f"{known.sha}{'-dirty' if known.dirty else ''}" if known else None,
         figures=evaluation.figures,
     )
@@ -96,7 +111,7 @@ def build(
         "release": release,
         "bento": bento.tag,
         "model version": str(version),
-        "study": f"{tuning.study.name}, trial {tuning.study.best.number}",
+        "study": f"{tuning.study.name}, trial {tuning.trial.number}",
         "commit": record.commit or "none",
         "folder": str(folder),
     }

@@ -135,7 +135,7 @@ class FlowRecord:
     def decided(self, verdict: Verdict, comparison: Comparison | None, report: Path | None) -> None:
         """Put the verdict and its reasons on the run."""
         tracking = self.tracking
-        tags = {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
+        tags = _verdict_tags(verdict)
         reasons = {f"hedonic.reason.{f.check}": f"{f.outcome}: {f.sentence}"[:5000] for f in verdict.reasons}
         tracking.log_step(
             self.run_id,
@@ -151,9 +151,13 @@ class FlowRecord:
         facts = {"release": release, "bento": bento, "model_version": version}
         self.tracking.log_step(self.run_id, "release", params=facts)
 
+    def revised(self, verdict: Verdict) -> None:
+        """Put on the run the verdict that a later step left."""
+        self.tracking.log(self.run_id, tags=_verdict_tags(verdict))
+
     def canaried(self, verdict: Verdict, metrics: Mapping[str, float | None]) -> None:
         """Put the canary below the run, and the verdict that it left on the run."""
-        tags = {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
+        tags = _verdict_tags(verdict)
         tracking = self.tracking
         tracking.log_step(self.run_id, "canary", metrics=metrics, tags=tags)
         tracking.log(self.run_id, tags=tags)
@@ -168,6 +172,10 @@ def abandon(settings: Settings, dataset: str, flow_run: str) -> None:
     tracking = Tracking(settings, dataset)
     for run_id in tracking.find_flow_runs(flow_run):
         tracking.finish(run_id, "FAILED")
+
+
+def _verdict_tags(verdict: Verdict) -> dict[str, str]:
+    return {"hedonic.verdict": verdict.kind, "hedonic.verdict.summary": verdict.summary[:5000]}
 
 
 def _trial_record(trial: Trial, study: str) -> TrialRecord:

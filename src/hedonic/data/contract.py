@@ -10,23 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from hedonic.data.behaviour_policy import CoveragePolicy, Direction, GoldenRow, Invariance, SimplePolicy
+from hedonic.data.frozen import Frozen as Frozen
+from hedonic.data.frozen import Name as Name
 from hedonic.data.rules import RowRule
 from hedonic.errors import ContractError
 
 FORMAT_VERSION = 1
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ColumnType = Literal["integer", "number", "boolean", "category", "date", "text"]
 Role = Literal["id", "time", "target", "feature", "attribute"]
-
-
-class Frozen(BaseModel):
-    """An immutable value that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Severity(StrEnum):
@@ -245,11 +241,25 @@ class Limit(Frozen):
         return self
 
 
+def _unused(value: Any) -> bool:
+    """Return whether a key is left at None or empty: the contract keeps the digest that it had before it."""
+    return value is None or value == ()
+
+
 class SliceGate(Frozen):
-    """How much worse a slice may get, and from how many rows on it counts."""
+    """What is asked of every part of every slice that has enough rows.
+
+    Attributes:
+        minimum_rows: from which on a part counts.
+        margin: by which a part may get worse than with the champion.
+        limits: on the figures of a part, whoever is champion.
+        coverage: of the intervals in a part.
+    """
 
     minimum_rows: Annotated[int, Field(ge=2)] = 100
     margin: Annotated[float, Field(ge=0)] = 0.02
+    limits: tuple[Limit, ...] = Field(default=(), exclude_if=_unused)
+    coverage: tuple[CoveragePolicy, ...] = Field(default=(), exclude_if=_unused)
 
 
 class CanaryPolicy(Frozen):
@@ -282,20 +292,47 @@ VerdictRecord = Literal["promoted", "kept", "refused", "parked"]
 
 
 class GatePolicy(Frozen):
-    """When a candidate replaces the champion; losses in absolute log error (0.01 is about 1 %)."""
+    """When a candidate replaces the champion; losses in absolute log error (0.01 is about 1 %).
+
+    Attributes:
+        limits: on the candidate's figures, whoever is champion.
+        test: what must be shown with confidence: better by more than the margin, or not worse by more.
+        margin, confidence, resamples: of the paired bootstrap.
+        max_looks: how many candidates one holdout may judge; each is judged with the confidence that keeps
+            the chance of a wrong promotion over all of them at what ``confidence`` says.
+        unscored_champion: what becomes of a champion that cannot be scored on the rows: it is kept, or the
+            candidate is judged as if there were none.
+        slices: what is asked of every part.
+        max_trees, max_leaves, max_latency_ms, max_size_mb: budgets.
+        directions, invariances, golden: how the model must behave.
+        simple: ridge ships where it is as good as the study's model.
+        canary: the stage of real requests.
+        approval: whether a person decides on what passes.
+    """
 
     limits: tuple[Limit, ...]
+    test: Literal["superiority", "non_inferiority"] = Field(
+        default="superiority", exclude_if=lambda test: test == "superiority"
+    )
     margin: Annotated[float, Field(ge=0)] = 0.0005
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    max_looks: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, exclude_if=_unused)
+    unscored_champion: Literal["keep", "limits_decide"] = Field(
+        default="keep", exclude_if=lambda policy: policy == "keep"
+    )
     slices: SliceGate = Field(default_factory=SliceGate)
     max_trees: Annotated[int, Field(ge=1)] = 400
     max_leaves: Annotated[int, Field(ge=2)] = 31
     max_latency_ms: Annotated[float, Field(gt=0)] = 5.0
-    # A contract that asks for none keeps the digest that it had before there were canaries.
-    canary: CanaryPolicy | None = Field(default=None, exclude_if=lambda policy: policy is None)
-    # Likewise. A person approves what the gate would promote: `hedonic approve`.
-    approval: Literal["required"] | None = Field(default=None, exclude_if=lambda policy: policy is None)
+    max_size_mb: Annotated[float, Field(gt=0)] | None = Field(default=None, exclude_if=_unused)
+    directions: tuple[Direction, ...] = Field(default=(), exclude_if=_unused)
+    invariances: tuple[Invariance, ...] = Field(default=(), exclude_if=_unused)
+    golden: tuple[GoldenRow, ...] = Field(default=(), exclude_if=_unused)
+    simple: SimplePolicy | None = Field(default=None, exclude_if=_unused)
+    canary: CanaryPolicy | None = Field(default=None, exclude_if=_unused)
+    # A person approves what the gate would promote: `hedonic approve`.
+    approval: Literal["required"] | None = Field(default=None, exclude_if=_unused)
 
     def recorded_as(self, verdict: Literal["promoted", "kept", "refused"]) -> VerdictRecord:
         """Return what the history says of a verdict: a promoting one is parked where a person decides."""
@@ -432,6 +469,34 @@ def _reference_problems(contract: Contract) -> list[str]:
     referenced += [(f"rule {r.name}", set(RowRule.parse(r.rule).columns)) for r in contract.rules]
     for where, names in referenced:
         problems += [f"{where}: no column {name!r}" for name in sorted(names - known)]
+    return problems + _gate_problems(contract)
+
+
+def _gate_problems(contract: Contract) -> list[str]:
+    """Return what the gate's behavioural checks name that a model cannot be asked about."""
+    gate, askable = contract.gate, {column.name: column for column in contract.inputs}
+    if contract.time_column:
+        askable[contract.time_column] = contract.column(contract.time_column)
+    checks: tuple[Direction | Invariance, ...] = (*gate.directions, *gate.invariances)
+    problems = []
+    for check in checks:
+        for name, change in check.changes.items():
+            where = f"gate: {check.name}"
+            if name not in askable:
+                problems.append(f"{where}: {name!r} is neither a feature nor the time column")
+            elif change.to is None and askable[name].type not in ("integer", "number", "date"):
+                problems.append(
+                    f"{where}: {name!r} is a {askable[name].type}, which has no factor or add; use to"
+                )
+    asked = {
+        *(column.name for column in contract.inputs),
+        *(["valuation_date"] if contract.time_column else []),
+    }
+    for golden in gate.golden:
+        problems += [
+            f"gate: golden row {golden.name}: {name!r} is not what a caller sends"
+            for name in sorted({*golden.row} - asked)
+        ]
     return problems
 
 

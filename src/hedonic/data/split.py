@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,11 +106,29 @@ def _at_random(contract: Contract, frame: pd.DataFrame) -> Split:
     return Split(*(np.sort(part).astype(np.int64) for part in (train, calibration, holdout)))
 
 
-def row_hashes(contract: Contract, frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit hash of each row's content, by which a release proves what it has seen.
+def identity_columns(contract: Contract) -> tuple[str, ...]:
+    """Return the columns by which a row is known again: its id, with its time where it has one.
+
+    A value that is corrected later, or a column that is added, leaves it the same row. Without an id a row
+    is known by its whole content.
+    """
+    if contract.id_column is None:
+        return tuple(column.name for column in contract.columns)
+    return (contract.id_column, *([contract.time_column] if contract.time_column else []))
+
+
+def row_hashes(
+    contract: Contract, frame: pd.DataFrame, names: Sequence[str] | None = None
+) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit hash of what each row is known by, by which a release proves what it has seen.
 
     It is the row's alone: nulls elsewhere in a column do not change the type in which it is hashed.
+
+    Args:
+        contract: of the rows.
+        frame: which holds the columns.
+        names: of the columns; by default ``identity_columns``.
     """
-    columns = columns_from_frame(contract, frame)
+    columns = columns_from_frame(contract, frame, names or identity_columns(contract))
     hashes = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
     return np.asarray(hashes, dtype=np.uint64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,13 @@ class TrainingData:
 
     @property
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """Return a hash of each row's content, shape (n_rows,)."""
+        """Return a hash of what each row is known by, shape (n_rows,)."""
         return row_hashes(self.contract, self.frame)
+
+    @property
+    def holdout_digest(self) -> str:
+        """Return the sha256 of which rows the holdout holds, whatever their order and other columns."""
+        return hashlib.sha256(np.sort(self.hashes[self.split.holdout]).tobytes()).hexdigest()
 
     @property
     def seen(self) -> npt.NDArray[np.uint64]:

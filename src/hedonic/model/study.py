@@ -70,6 +70,12 @@ class Tuning(Frozen):
     split_digest: str
 
     @property
+    def trial(self) -> Trial:
+        """Return the trial whose recipe is trained: the best, unless a simpler one was as good."""
+        leaders = {trial.family: trial for trial in self.study.leaderboard}
+        return leaders[self.recipe.family]
+
+    @property
     def ridge_parameters(self) -> dict[str, Any]:
         """Return the best parameters that the study knows for ridge, the simple model beside."""
         return next(t.parameters for t in self.study.leaderboard if t.family == "ridge")

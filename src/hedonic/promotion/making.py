@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from hedonic.data.contract import Contract
+from hedonic.data.split import identity_columns
 from hedonic.data.table import day, n_rows, take
 from hedonic.data.training_data import TrainingData
 from hedonic.errors import HedonicError
@@ -16,11 +18,29 @@ from hedonic.model.manifest import Golden, ManifestFacts
 from hedonic.model.recipe import Recipe
 from hedonic.model.study import Study
 from hedonic.model.training import refit
+from hedonic.promotion.comparison import KNOWN_BY
 from hedonic.promotion.release import ReleaseContent
+from hedonic.promotion.verdict import Finding
 
 N_GOLDEN = 20
 
+REFIT_AGREES = "refit-agrees"
+"""Check: whether the refitted model is near the judged one."""
+
 Answers = Callable[[PortableModel, Sequence[dict[str, Any]]], list[dict[str, Any]]]
+
+
+class RefitDisagrees(HedonicError):
+    """The refitted model is not the one that was judged.
+
+    Attributes:
+        finding: which refuses it.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        """Say what the finding says."""
+        super().__init__(finding.sentence)
+        self.finding = finding
 
 
 def make_content(
@@ -47,7 +67,7 @@ def make_content(
         answers: the served answers of a model to rows as a caller sends them.
 
     Raises:
-        HedonicError: the refitted model disagrees with the judged one beyond the contract's band.
+        RefitDisagrees: the refitted model differs from the judged one beyond the contract's band.
     """
     policy = data.contract.refit
     served, kept = judged, None
@@ -69,6 +89,7 @@ def make_content(
                 "trials": study.n_trials,
                 "metric": study.metric,
                 "refit": policy.model_dump(mode="json"),
+                KNOWN_BY: list(identity_columns(data.contract)),
             },
             seed=recipe.seed,
             lock=lock,
@@ -85,10 +106,17 @@ def _require_agreement(data: TrainingData, served: PortableModel, judged: Portab
     apart_pct = 100 * float(np.median(np.abs(ours / theirs - 1)))
     band_pct = data.contract.refit.agreement_mdape_pct
     if not apart_pct <= band_pct:
-        raise HedonicError(
-            f"{data.contract.name}: the refitted model differs from the judged one by a median of "
-            f"{apart_pct:.2f} % on the holdout; refit.agreement_mdape_pct is {band_pct:g}. "
-            "The champion stays. Look at what the latest rows changed."
+        raise RefitDisagrees(
+            Finding(
+                check=REFIT_AGREES,
+                outcome="issue",
+                value=apart_pct if math.isfinite(apart_pct) else None,
+                limit=band_pct,
+                sentence=(
+                    f"the refitted model differs from the judged one by a median of {apart_pct:.2f} % on the "
+                    f"holdout; refit.agreement_mdape_pct is {band_pct:g}. What did the latest rows change?"
+                ),
+            )
         )
 
 

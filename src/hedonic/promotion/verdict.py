@@ -14,6 +14,13 @@ Kind = Literal["promoted", "kept", "refused"]
 CANARY, CANARY_UNTRIED = "canary", "canary-untried"
 """Checks: how the candidate did on real requests; that too few of them came to say so."""
 
+SIMPLE_SHIPS, CHAMPION_SCORED = "simple-model-ships", "champion-scored"
+"""Checks: that ridge is judged in place of the study's model; that there was a champion to compare with."""
+STALE = "stale-champion"
+"""Check: that another release became champion after the verdict on this one."""
+HEADLINES = ("better", "champion", CHAMPION_SCORED, SIMPLE_SHIPS, CANARY)
+"""Checks that tell a promotion in one line."""
+
 
 class Finding(Frozen):
     """What one check of the gate found: its outcome, the value it saw and the limit it knew.
@@ -29,11 +36,16 @@ class Finding(Frozen):
 
 
 class Verdict(Frozen):
-    """Promoted, kept (the champion stays) or refused (the candidate may not ship), with reasons."""
+    """Promoted, kept (the champion stays) or refused (the candidate may not ship), with reasons.
+
+    Attributes:
+        holdout: digest of the rows that decided, where it is known.
+    """
 
     promoted: bool
     kind: Kind
     reasons: tuple[Finding, ...]
+    holdout: str | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -50,16 +62,19 @@ class Verdict(Frozen):
         """Return the verdict with one more finding; an issue refuses what was promoted."""
         reasons = (*self.reasons, finding)
         if self.promoted and finding.outcome == "issue":
-            return Verdict(promoted=False, kind="refused", reasons=reasons)
-        return Verdict(promoted=self.promoted, kind=self.kind, reasons=reasons)
+            return Verdict(promoted=False, kind="refused", reasons=reasons, holdout=self.holdout)
+        return self.model_copy(update={"reasons": reasons})
 
     @property
     def is_about_the_candidate(self) -> bool:
-        """Return whether the same candidate would be judged the same again: not where nobody asked it."""
-        return not any(finding.check == CANARY_UNTRIED for finding in self.issues)
+        """Return whether the same candidate would be judged the same again.
+
+        Not where nobody asked it, nor where another champion came in between.
+        """
+        return not any(finding.check in (CANARY_UNTRIED, STALE) for finding in self.issues)
 
     @property
     def summary(self) -> str:
         """Return the verdict in one line: its kind, and what decided it."""
-        spoken = self.issues or tuple(f for f in self.reasons if f.check in ("better", "champion", CANARY))
+        spoken = self.issues or tuple(f for f in self.reasons if f.check in HEADLINES)
         return f"{self.kind}: {'; '.join(finding.sentence for finding in spoken)}"

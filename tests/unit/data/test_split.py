@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from hedonic.data.contract import Contract
-from hedonic.data.split import Split, row_hashes, split_rows
+from hedonic.data.split import Split, identity_columns, row_hashes, split_rows
 from hedonic.errors import UserError
-from tests.contracts import car_contract, car_frame, house_contract, house_frame
+from tests.contracts import DESCRIBED, HOUSE_COLUMNS, car_contract, car_frame, house_contract, house_frame
 
 HASHED = {"split": {"method": "hash", "seed": 3}}
 
@@ -141,22 +141,42 @@ def test_too_few_rows_are_refused_with_the_part_and_the_fix(method: str) -> None
 # ---- the hash of a row
 
 
-def test_a_row_s_hash_follows_its_content_alone() -> None:
+def test_a_row_is_known_by_its_id_and_its_date() -> None:
     contract, frame = house_contract(), house_frame(100)
     hashes = row_hashes(contract, frame)
     assert hashes.dtype == np.uint64
     assert len(np.unique(hashes)) == 100
     shuffled = frame.iloc[::-1]
     assert row_hashes(contract, shuffled).tolist() == hashes[::-1].tolist()
+    corrected = frame.assign(price=frame["price"] * 1.01, rooms=frame["rooms"] + 1)
+    assert row_hashes(contract, corrected).tolist() == hashes.tolist()
+    fifth = np.arange(100) == 5
+    sold_again = frame.assign(sold=frame["sold"] + np.where(fifth, 400, 0).astype("timedelta64[D]"))
+    assert np.flatnonzero(row_hashes(contract, sold_again) != hashes).tolist() == [5]
+    another = frame.assign(id=frame["id"] + np.where(fifth, 1_000_000, 0))
+    assert np.flatnonzero(row_hashes(contract, another) != hashes).tolist() == [5]
+
+
+def test_a_row_without_an_id_is_known_by_its_whole_content() -> None:
+    contract, frame = car_contract(), car_frame(100)
+    assert identity_columns(contract) == ("price", "age", "mileage", "make", "electric")
+    hashes = row_hashes(contract, frame)
     dearer = frame.assign(price=frame["price"] * np.where(np.arange(100) == 5, 1.01, 1))
     assert np.flatnonzero(row_hashes(contract, dearer) != hashes).tolist() == [5]
 
 
+def test_without_a_date_an_id_alone_tells_a_row() -> None:
+    columns = [{**DESCRIBED, **c} for c in HOUSE_COLUMNS if c["name"] != "sold"]
+    assert identity_columns(house_contract(columns=columns, features={}, split={"method": "hash"})) == ("id",)
+    assert identity_columns(house_contract()) == ("id", "sold")
+
+
 def test_a_null_elsewhere_in_a_column_leaves_a_row_s_hash() -> None:
     contract, frame = house_contract(), house_frame(100)
-    hashes = row_hashes(contract, frame)
+    names = [column.name for column in contract.columns]
+    hashes = row_hashes(contract, frame, names)
     holed = frame.assign(
         rooms=frame["rooms"].astype(float).where(np.arange(100) != 7),
         lake=frame["lake"].astype(object).where(np.arange(100) != 7, None),
     )
-    assert np.flatnonzero(row_hashes(contract, holed) != hashes).tolist() == [7]
+    assert np.flatnonzero(row_hashes(contract, holed, names) != hashes).tolist() == [7]
