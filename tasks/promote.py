@@ -131,6 +131,7 @@ def record_verdict(
 ) -> Record:
     """Return the verdict's record, appended in one transaction; pointer and aliases follow it."""
     from hedonic.lineage import actor
+    from hedonic.promotion.bento import stored_bento, tree_digest
     from hedonic.promotion.projection import project
 
     settings = load_settings()
@@ -139,6 +140,7 @@ def record_verdict(
         kind=verdict.kind,
         release=ending.release,
         bento=ending.bento,
+        bento_files=tree_digest(stored_bento(settings.bentos, ending.bento)) if ending.bento else None,
         candidate=candidate.digest,
         verdict=verdict,
         figures=evaluation.figures,

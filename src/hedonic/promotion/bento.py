@@ -25,8 +25,11 @@ from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 SERVICE = Path("bentos/valuation.py")
 LOCK = "requirements-serve.txt"
+LOCK_IN_BENTO = Path("env/python/requirements.txt")
 BAKED = "baked_release"
-LABEL, CODE_LABEL = "hedonic.release", "hedonic.code"
+LABEL, CODE_LABEL, BENTO_LABEL = "hedonic.release", "hedonic.code", "hedonic.bento"
+FILES = "files.sha256"
+"""In a bento: the sha256 of each of its files, as ``sha256sum --check`` reads them."""
 
 _PACKAGES = {"hedonic": Path("src/hedonic"), "bentos": Path("bentos")}
 _SAME_TIME = "creation_time: '2000-01-01T00:00:00+00:00'"
@@ -40,6 +43,12 @@ class Bento:
     tag: str
     digest: str
     folder: Path
+
+
+def stored_bento(store: Path, tag: str) -> Path:
+    """Return where BentoML's home holds the bento of a tag."""
+    name, _, version = tag.partition(":")
+    return store / "bentos" / name / version
 
 
 def served_sources(root: Path) -> tuple[Path, ...]:
@@ -78,9 +87,19 @@ def code_digest(root: Path) -> str:
 
 def bento_code(bento: Path) -> str | None:
     """Return the code digest of a built bento; None for one that was built before it had any."""
-    facts = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
-    code = facts["labels"].get(CODE_LABEL)
+    code = bento_labels(bento).get(CODE_LABEL)
     return None if code is None else str(code)
+
+
+def bento_labels(bento: Path) -> dict[str, str]:
+    """Return the labels of a built bento."""
+    labels: dict[str, str] = _facts(bento)["labels"]
+    return labels
+
+
+def _facts(bento: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
+    return facts
 
 
 def _served_code(root: Path) -> dict[str, Any]:
@@ -119,24 +138,34 @@ def build_bento(root: Path, release: Path, store: Path, *, promoted: bool) -> Be
     manifest = verify_release(release)
     digest = bento_digest(root, manifest.digest)
     name, version = f"hedonic-{manifest.dataset}", digest[:16]
-    folder = store / "bentos" / name / version
+    folder = stored_bento(store, f"{name}:{version}")
     # Not below HEDONIC_HOME: BentoML refuses to read below a hidden folder such as .hedonic.
     with tempfile.TemporaryDirectory(prefix="hedonic-bento-") as scratch:
         _stage(root, release, Path(scratch) / "stage", manifest, digest)
         built = _build(Path(scratch), name, version)
-        if not (folder.is_dir() and tree_digest(folder) == tree_digest(built)):
+        if not _is_same(folder, built):
             _publish(built, folder)
     return Bento(f"{name}:{version}", digest, folder)
 
 
 def tree_digest(bento: Path) -> str:
     """Return the sha256 over every file of a bento but the release's record and compiled sources."""
-    lines = [
-        f"{path.relative_to(bento).as_posix()} {_sha256(path)}"
+    return hashlib.sha256(list_files(bento).encode()).hexdigest()
+
+
+def list_files(bento: Path) -> str:
+    """Return the content of ``files.sha256``: the same files, a line each."""
+    return "".join(
+        f"{_sha256(path)}  {path.relative_to(bento).as_posix()}\n"
         for path in sorted(bento.rglob("*"))
-        if path.is_file() and path.name != RECORD and path.suffix != ".pyc"
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        if path.is_file() and path.name not in (RECORD, FILES) and path.suffix != ".pyc"
+    )
+
+
+def _is_same(folder: Path, built: Path) -> bool:
+    """Return whether the bento in the store is the one that was built, to the byte."""
+    listed = folder / FILES
+    return listed.is_file() and listed.read_text(encoding="utf-8") == list_files(folder) == list_files(built)
 
 
 def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: str) -> None:
@@ -150,7 +179,7 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         "service": "bentos.valuation:Valuation",
         "name": f"hedonic-{manifest.dataset}",
         "description": f"Prices of {manifest.dataset}, release {manifest.digest}.",
-        "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), "hedonic.bento": digest},
+        "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), BENTO_LABEL: digest},
         "include": ["src/", "bentos/", f"{BAKED}/"],
         "docker": {"system_packages": ["libgomp1"]},
         "python": {"is_src_layout": True, "requirements_txt": f"./{LOCK}", "lock_packages": False},
@@ -180,12 +209,13 @@ def _build(scratch: Path, name: str, version: str) -> Path:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise HedonicError(f"{name}:{version}: bentoml build ended with {done.returncode}: {said}")
     # BentoML adds itself to the requirements without a hash; the lock, which has it, is installed as it is.
-    shutil.copyfile(stage / LOCK, built / "env" / "python" / "requirements.txt")
+    shutil.copyfile(stage / LOCK, built / LOCK_IN_BENTO)
     facts = built / "bento.yaml"
     text, n_times = re.subn(r"^creation_time: .*$", _SAME_TIME, facts.read_text(encoding="utf-8"), flags=re.M)
     if n_times != 1:
         raise HedonicError(f"{name}:{version}: bento.yaml has {n_times} lines creation_time, not 1")
     facts.write_text(text, encoding="utf-8")
+    (built / FILES).write_text(list_files(built), encoding="utf-8")
     return built
 
 
