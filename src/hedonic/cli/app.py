@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.bento import bento
 from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
@@ -17,6 +18,7 @@ from hedonic.cli.status import status
 from hedonic.cli.task import task
 from hedonic.cli.traffic import traffic
 from hedonic.cli.up import logs, up
+from hedonic.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +28,6 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, doctor, env,
+    traffic, deploy, forget, purge, bento, verify, doctor, env,
 ):  # fmt: skip
     app.command()(command)
