@@ -10,6 +10,7 @@ from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
+from hedonic.cli.gc import gc
 from hedonic.cli.predict import predict
 from hedonic.cli.run import run
 from hedonic.cli.score import score
@@ -28,6 +29,6 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, bento, verify, doctor, env,
+    traffic, deploy, forget, purge, bento, verify, gc, doctor, env,
 ):  # fmt: skip
     app.command()(command)
