@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.backup import backup, restore
 from hedonic.cli.bento import bento
 from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
@@ -29,6 +30,6 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, bento, verify, gc, doctor, env,
+    traffic, deploy, forget, purge, bento, verify, gc, backup, restore, doctor, env,
 ):  # fmt: skip
     app.command()(command)
