@@ -151,14 +151,16 @@ def made_bento(settings: Settings, release: str) -> str:
         "lock": digest(lock),
         "bentoml": "1.4.39",
     }
-    whole = digest(json.dumps({"release": release, **code}, sort_keys=True))
+    recipe = "FROM python:3.12-slim\n"
+    held = {"release": release, "recipe": digest(recipe), **code}
+    whole = digest(json.dumps(held, sort_keys=True))
     labels = {LABEL: release, CODE_LABEL: digest(json.dumps(code, sort_keys=True)), BENTO_LABEL: whole}
     tag = f"hedonic-{DATASET}:{whole[:16]}"
     folder = stored_bento(settings.bentos, tag)
     for name, text in sources.items():
         write(folder / "src" / name.removeprefix("src/"), text)
     write(folder / "env" / "python" / "requirements.txt", lock)
-    write(folder / "env" / "docker" / "Dockerfile", "FROM python:3.12-slim\n")
+    write(folder / "env" / "docker" / "Dockerfile", recipe)
     write(
         folder / "bento.yaml", {"name": f"hedonic-{DATASET}", "bentoml_version": "1.4.39", "labels": labels}
     )

@@ -69,13 +69,15 @@ def ask(settings: Settings, contract: Contract, rows: Sequence[Any]) -> dict[str
     raise kind(f"{endpoint_url(settings, contract)}/predict answered {status}: {_problems(content, raw)}")
 
 
-def endpoint_info(settings: Settings, contract: Contract) -> dict[str, Any] | None:
-    """Return what the endpoint of a data set says of itself; None where none answers.
+def endpoint_info(
+    settings: Settings, contract: Contract, timeout_s: float = _TIMEOUT_S
+) -> dict[str, Any] | None:
+    """Return what the endpoint of a data set says of itself; None where none answers in that time.
 
     Raises:
         UserError: it asks for a token that we do not have.
     """
-    connection = http.client.HTTPConnection(settings.host, contract.serve.port, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(settings.host, contract.serve.port, timeout=timeout_s)
     try:
         connection.request("GET", "/model/info", headers=settings.authorization)
         reply = connection.getresponse()

@@ -66,6 +66,21 @@ class Watch(BaseModel):
     patience_s: float = Field(default=30.0, ge=0)
 
 
+class ImageSettings(BaseModel):
+    """From what images are made.
+
+    Attributes:
+        base: the image to begin with: a slim one with Python 3.11 to 3.13 and apt.
+        pip_conf: a pip configuration that is there while packages are installed, and in no layer; for
+            those who have a mirror of the package index.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = "python:3.11-slim"
+    pip_conf: Path | None = None
+
+
 class AlertSettings(BaseModel):
     """Who is told of an alert.
 
@@ -103,6 +118,8 @@ class Settings(BaseSettings):
     ports: Ports = Field(default_factory=Ports)
     watch: Watch = Field(default_factory=Watch)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    image: ImageSettings = Field(default_factory=ImageSettings)
+    roll_out: Literal["process", "container"] = "process"
     workers: int = Field(default=2, ge=1)
     api_token: str | None = None
     history_url: str | None = None
@@ -248,6 +265,34 @@ def load_settings(start: Path | None = None) -> Settings:
     return Settings(root=root, home=home)
 
 
+class ListenSettings(BaseSettings):
+    """Where the process of a container listens: its own loopback is of no use to anyone.
+
+    Attributes:
+        host: ``HEDONIC_HOST``.
+        port: ``PORT``, as Cloud Run, Render and others set it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    host: str = "0.0.0.0"  # noqa: S104 (behind the guard, which asks for a token there)
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=8080, validation_alias="PORT")
+
+
+def read_listen_settings() -> ListenSettings:
+    """Return where to listen, as the environment says.
+
+    Raises:
+        UserError: a value cannot be used; all of them at once.
+    """
+    try:
+        return ListenSettings()
+    except ValidationError as err:
+        raise UserError(f"cannot listen: {_told(err)}. Correct or unset it.") from err
+
+
 class LogSettings(BaseSettings):
     """Where answers are logged: the served process reads this without a project around it.
 
@@ -332,6 +377,11 @@ def read_source_settings() -> SourceSettings:
 def _told(err: ValidationError) -> str:
     """Return what is wrong, by the names of the variables, without their values."""
     return "; ".join(
-        f"HEDONIC_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+        f"{_variable(str(problem['loc'][0]))}: {problem['msg']}"
         for problem in err.errors(include_input=False)
     )
+
+
+def _variable(name: str) -> str:
+    """Return the variable of a field, which an alias already is."""
+    return name if name.isupper() else f"HEDONIC_{name.upper()}"

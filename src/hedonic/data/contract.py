@@ -278,6 +278,9 @@ class CanaryPolicy(Frozen):
         return self
 
 
+VerdictRecord = Literal["promoted", "kept", "refused", "parked"]
+
+
 class GatePolicy(Frozen):
     """When a candidate replaces the champion; losses in absolute log error (0.01 is about 1 %)."""
 
@@ -293,6 +296,10 @@ class GatePolicy(Frozen):
     canary: CanaryPolicy | None = Field(default=None, exclude_if=lambda policy: policy is None)
     # Likewise. A person approves what the gate would promote: `hedonic approve`.
     approval: Literal["required"] | None = Field(default=None, exclude_if=lambda policy: policy is None)
+
+    def recorded_as(self, verdict: Literal["promoted", "kept", "refused"]) -> VerdictRecord:
+        """Return what the history says of a verdict: a promoting one is parked where a person decides."""
+        return "parked" if verdict == "promoted" and self.approval == "required" else verdict
 
 
 class Serve(Frozen):

@@ -24,6 +24,9 @@ from hedonic.model.manifest import RECORD, Manifest, verify_release
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 SERVICE = Path("bentos/valuation.py")
+CONTAINER = (Path("bentos/container.py"), Path("bentos/health.py"))
+RECIPE = Path("deployments/images/valuation.Dockerfile")
+RECIPE_IN_BENTO = Path("env/docker/Dockerfile")
 LOCK = "requirements-serve.txt"
 LOCK_IN_BENTO = Path("env/python/requirements.txt")
 BAKED = "baked_release"
@@ -54,11 +57,11 @@ def stored_bento(store: Path, tag: str) -> Path:
 def served_sources(root: Path) -> tuple[Path, ...]:
     """Return the project's files that the service imports, directly or not, relative to ``root``.
 
-    Found by following imports from ``bentos/valuation.py``, also those inside functions, so that no
-    list has to be kept; imports for type checking alone do not count.
+    Found by following imports from ``bentos/valuation.py`` and the container's command, also those inside
+    functions, so that no list has to be kept; imports for type checking alone do not count.
     """
     found: set[Path] = set()
-    waiting = [SERVICE]
+    waiting = [SERVICE, *CONTAINER]
     while waiting:
         path = waiting.pop()
         if path in found:
@@ -73,14 +76,42 @@ def served_sources(root: Path) -> tuple[Path, ...]:
 
 
 def bento_digest(root: Path, release: str) -> str:
-    """Return the sha256 over release digest, served sources, serving lock and BentoML's version."""
-    return _digest({"release": release, **_served_code(root)})
+    """Return the sha256 over release, served sources, lock, BentoML's version and the image's recipe."""
+    return _digest({"release": release, "recipe": _sha256(root / RECIPE), **_served_code(root)})
+
+
+def held_digest(bento: Path) -> str:
+    """Return the digest that a bento's tag must be the beginning of, computed from all that it holds.
+
+    Raises:
+        ReleaseRefused: it does not hold one whole release.
+    """
+    source = bento / "src"
+    releases = [path for path in (source / BAKED).iterdir() if path.is_dir()]
+    if len(releases) != 1:
+        raise ReleaseRefused(f"{bento.name}: a bento holds one release, not {len(releases)}")
+    held = {
+        path.relative_to(bento if path.is_relative_to(source / "hedonic") else source).as_posix(): _sha256(
+            path
+        )
+        for package in _PACKAGES
+        for path in (source / package).rglob("*.py")
+    }
+    return _digest(
+        {
+            "release": verify_release(releases[0]).digest,
+            "recipe": _sha256(bento / RECIPE_IN_BENTO),
+            "sources": held,
+            "lock": _sha256(bento / LOCK_IN_BENTO),
+            "bentoml": str(_facts(bento)["bentoml_version"]),
+        }
+    )
 
 
 def code_digest(root: Path) -> str:
     """Return the sha256 over the same without the release.
 
-    A process that runs this code can take another release in place.
+    A process that runs this code can take another release in place, whatever image it came in.
     """
     return _digest(_served_code(root))
 
@@ -174,6 +205,7 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, stage / path)
     shutil.copyfile(_lock(root), stage / LOCK)
+    shutil.copyfile(root / RECIPE, stage / RECIPE.name)
     shutil.copytree(release, stage / BAKED / manifest.digest)
     config: dict[str, Any] = {
         "service": "bentos.valuation:Valuation",
@@ -210,6 +242,8 @@ def _build(scratch: Path, name: str, version: str) -> Path:
         raise HedonicError(f"{name}:{version}: bentoml build ended with {done.returncode}: {said}")
     # BentoML adds itself to the requirements without a hash; the lock, which has it, is installed as it is.
     shutil.copyfile(stage / LOCK, built / LOCK_IN_BENTO)
+    # BentoML's own recipe is a template in which nothing can be left out.
+    shutil.copyfile(stage / RECIPE.name, built / RECIPE_IN_BENTO)
     facts = built / "bento.yaml"
     text, n_times = re.subn(r"^creation_time: .*$", _SAME_TIME, facts.read_text(encoding="utf-8"), flags=re.M)
     if n_times != 1:

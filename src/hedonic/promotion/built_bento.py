@@ -21,6 +21,7 @@ from hedonic.promotion.bento import (
     LABEL,
     LOCK_IN_BENTO,
     bento_labels,
+    held_digest,
     list_files,
 )
 
@@ -71,7 +72,7 @@ def verify_bento(folder: Path, files: str | None = None) -> BuiltBento:
         )
     try:
         release, held = _release(folder, tag), _held_code(folder)
-        digest, code = _digest({"release": release, **held}), _digest(held)
+        digest, code = held_digest(folder), _digest(held)
         labels = bento_labels(folder)
     except (KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as err:
         raise ReleaseRefused(

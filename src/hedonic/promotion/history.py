@@ -155,15 +155,21 @@ class History:
         records = self.records(dataset)
         known = standings(records)
         waiting = {
-            r.release: r for r in records if r.kind == "parked" and known[r.release or ""] == "challenger"
+            r.release: r for r in records if r.kind == "parked" and known.get(r.release or "") == "challenger"
         }
         return tuple(sorted(waiting.values(), key=lambda record: record.seq))
 
     def find_recipe(self, dataset: str, recipe: str) -> Record | None:
-        """Return the last verdict on a candidate of the very same recipe, None when it is new."""
+        """Return the last verdict on a candidate of the very same recipe that still holds, None for none.
+
+        What was parked and not decided before the champion moved is to be judged again.
+        """
         query = select(_records).where(_records.c.recipe == recipe, _records.c.kind.in_(JUDGED))
         with self._transaction() as connection:
-            return _first(connection, query.where(_records.c.dataset == dataset))
+            found = _first(connection, query.where(_records.c.dataset == dataset))
+        if found is not None and found.kind == "parked" and found.release is not None:
+            return None if self.standing(dataset, found.release) == "candidate" else found
+        return found
 
     def records(self, dataset: str | None = None) -> tuple[Record, ...]:
         """Return the records of a data set, or of all, oldest first."""
