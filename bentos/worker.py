@@ -23,6 +23,7 @@ from hedonic.serving.prediction_log import PredictionLog
 from hedonic.serving.prediction_log_figures import log_figures
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.predictor import Release
+from hedonic.serving.promotion_proof import require_promoted
 from hedonic.serving.retention import Retention
 from hedonic.serving.rollout import Rollout, Served
 from hedonic.serving.source import Source, baked_source, resolve
@@ -171,9 +172,11 @@ def find_source() -> Source:
     """Return where the release to be served is now.
 
     Raises:
-        HedonicError: the settings name none; the message says what to set.
+        HedonicError: the settings name none, or one that was baked in and never promoted.
     """
-    return find_source_of(source_settings(), CODE)
+    source = find_source_of(source_settings(), CODE)
+    require_promoted(source, source_settings())
+    return source
 
 
 def place_jobs() -> None:

@@ -141,6 +141,7 @@ def record_verdict(
     A promoting verdict waits for a person where the contract asks for approval.
     """
     from hedonic.lineage import actor
+    from hedonic.promotion.bento import stored_bento, tree_digest
     from hedonic.promotion.projection import project
     from hedonic.promotion.registry import reject_version
     from hedonic.promotion.verdict_record import record_entry
@@ -151,6 +152,7 @@ def record_verdict(
         kind=contract.gate.recorded_as(verdict.kind),
         release=ending.release,
         bento=ending.bento,
+        bento_files=tree_digest(stored_bento(settings.bentos, ending.bento)) if ending.bento else None,
         candidate=candidate.digest,
         verdict=verdict,
         figures=evaluation.figures,

@@ -20,7 +20,8 @@ from typing import Any
 
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import verify_release
-from hedonic.promotion.bento import bento_code, code_digest
+from hedonic.promotion.bento import bento_code, code_digest, stored_bento
+from hedonic.promotion.built_bento import verify_bento
 from hedonic.promotion.pointer import pointer_path
 from hedonic.serving.golden import verify_served
 from hedonic.serving.source import champion_source
@@ -140,7 +141,7 @@ def _process(
     code = bento_code(what) if bento is not None else code_digest(settings.root)
     kept = supervisor.environment(name)
     if bento is not None and code is not None and kept.get(CODE) == code and kept.get(BENTO):
-        with contextlib.suppress(ReleaseRefused):  # it is gone: the new one serves
+        with contextlib.suppress(ReleaseRefused):  # gone or damaged: the new one serves
             bento, what = kept[BENTO], bento_folder(settings, kept[BENTO])
     metrics = settings.home / "supervisor" / "metrics" / dataset / (code or "unknown")[:16]
     metrics.mkdir(parents=True, exist_ok=True)
@@ -167,6 +168,8 @@ def _process(
             "HEDONIC_FOLLOW_S": str(FOLLOW_S),
             CODE: code or "",
             BENTO: bento or "",
+            # Compiled sources beside a bento's own are outside its digest: they are not looked at.
+            "PYTHONPYCACHEPREFIX": str(settings.home / "supervisor" / "compiled"),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             **({TOKEN: token} if token else {}),
         },
@@ -174,15 +177,13 @@ def _process(
 
 
 def bento_folder(settings: Settings, tag: str) -> Path:
-    """Return the folder of a bento in the store.
+    """Return the folder of a bento in the store, whose files are what its tag says.
 
     Raises:
-        ReleaseRefused: it is not there.
+        ReleaseRefused: it is not there, or a file of it is changed.
     """
-    name, _, version = tag.partition(":")
-    folder = settings.bentos / "bentos" / name / version
-    if not (folder / "bento.yaml").is_file():
-        raise ReleaseRefused(f"bento {tag}: not in {settings.bentos}. `hedonic run` builds it again.")
+    folder = stored_bento(settings.bentos, tag)
+    verify_bento(folder)
     return folder
 
 

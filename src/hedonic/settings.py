@@ -341,6 +341,7 @@ class SourceSettings(BaseSettings):
         release: the digest that it must have.
         follow_s: seconds between two looks at a source that can move; None: it is looked at once.
         store_url: the release store, ``<store>/<data set>/<digest>/``.
+        history_url: of the history, which is asked whether a baked release was promoted.
         tracking_uri: of the MLflow server that is asked for an alias.
     """
 
@@ -354,6 +355,7 @@ class SourceSettings(BaseSettings):
     release: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     follow_s: Annotated[float, Field(ge=0.05, le=86_400)] | None = None
     store_url: str | None = None
+    history_url: str | None = None
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     tracking_token: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_TOKEN")
     tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")

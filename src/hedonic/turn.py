@@ -27,23 +27,40 @@ class Turn:
 
     def take(self) -> None:
         """Return once it is this process's turn; at once where it is already."""
-        if self._path in _held:
+        holder = self.take_if_free()
+        if holder is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        logger.info("%s is in training by process %s; waiting for its end", self._path.stem, holder)
+        handle = self._opened()
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        self._hold(handle)
+
+    def take_if_free(self) -> str | None:
+        """Return None now that it is this process's turn; otherwise the id of the process that has it."""
+        if self._path in _held:
+            return None
+        handle = self._opened()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            logger.info("%s is in training by process %s; waiting for its end", self._path.stem, holder)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        os.ftruncate(handle, 0)
-        with contextlib.suppress(OSError):  # a full disk: only the message would tell less
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-        _held[self._path] = handle
+            os.close(handle)
+            return holder
+        self._hold(handle)
+        return None
 
     def end(self) -> None:
         """Let the next one have its turn; nothing where it was not this process's."""
         handle = _held.pop(self._path, None)
         if handle is not None:
             os.close(handle)
+
+    def _opened(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+
+    def _hold(self, handle: int) -> None:
+        os.ftruncate(handle, 0)
+        with contextlib.suppress(OSError):  # a full disk: only the message would tell less
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        _held[self._path] = handle

@@ -15,10 +15,11 @@ import pytest
 from hedonic.endpoint import endpoint_state, start_endpoint, stop_endpoint
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import Golden
-from hedonic.promotion.bento import RECIPE, bento_code, build_bento, served_sources
+from hedonic.promotion.bento import RECIPE, bento_code, build_bento, served_sources, stored_bento
 from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, stop_all
+from tests.kept_home import made_bento
 from tests.serving.conftest import ROOT, Served, crown, free_port
 from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
 
@@ -193,6 +194,17 @@ def test_a_bento_that_is_gone_is_not_quietly_replaced_by_something_else(settings
     crown(settings.home, tiny_release(settings.home / "releases"), "hedonic-tiny_town:0123456789abcdef")
     with pytest.raises(ReleaseRefused, match="bento hedonic-tiny_town:0123456789abcdef: not in"):
         start_endpoint(settings, "tiny_town", free_port())
+
+
+@pytest.mark.parametrize("name", ["src/hedonic/a.py", "env/docker/Dockerfile", "bento.yaml"])
+def test_a_bento_with_a_changed_byte_is_not_started(settings, name):
+    release = tiny_release(settings.home / "releases")
+    tag = made_bento(settings, release.name)
+    crown(settings.home, release, tag)
+    (stored_bento(settings.bentos, tag) / name).open("a").write(" ")
+    with pytest.raises(ReleaseRefused, match=f"bento {tag}: {name}: changed"):
+        start_endpoint(settings, "tiny_town", free_port())
+    assert Supervisor(settings).pid() is None
 
 
 def test_a_port_in_use_is_named_with_what_to_do(settings):

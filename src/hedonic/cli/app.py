@@ -5,11 +5,14 @@ from __future__ import annotations
 import typer
 
 from hedonic.cli.approve import approve, reject
+from hedonic.cli.backup import backup, restore
+from hedonic.cli.bento import bento
 from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
+from hedonic.cli.gc import gc
 from hedonic.cli.history import history, what_served
 from hedonic.cli.image import image
 from hedonic.cli.predict import predict
@@ -21,6 +24,7 @@ from hedonic.cli.status import status
 from hedonic.cli.task import task
 from hedonic.cli.traffic import traffic
 from hedonic.cli.up import logs, up
+from hedonic.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +35,6 @@ app = typer.Typer(
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, rollback, predict, score,
     traffic, approve, reject, history, what_served, image, deploy, forget, purge,
-    doctor, env,
+    bento, verify, gc, backup, restore, doctor, env,
 ):  # fmt: skip
     app.command()(command)

@@ -31,6 +31,8 @@ LOCK = "requirements-serve.txt"
 LOCK_IN_BENTO = Path("env/python/requirements.txt")
 BAKED = "baked_release"
 LABEL, CODE_LABEL, BENTO_LABEL = "hedonic.release", "hedonic.code", "hedonic.bento"
+FILES = "files.sha256"
+"""In a bento: the sha256 of each of its files, as ``sha256sum --check`` reads them."""
 
 _PACKAGES = {"hedonic": Path("src/hedonic"), "bentos": Path("bentos")}
 _SAME_TIME = "creation_time: '2000-01-01T00:00:00+00:00'"
@@ -44,6 +46,12 @@ class Bento:
     tag: str
     digest: str
     folder: Path
+
+
+def stored_bento(store: Path, tag: str) -> Path:
+    """Return where BentoML's home holds the bento of a tag."""
+    name, _, version = tag.partition(":")
+    return store / "bentos" / name / version
 
 
 def served_sources(root: Path) -> tuple[Path, ...]:
@@ -161,24 +169,34 @@ def build_bento(root: Path, release: Path, store: Path, *, promoted: bool) -> Be
     manifest = verify_release(release)
     digest = bento_digest(root, manifest.digest)
     name, version = f"hedonic-{manifest.dataset}", digest[:16]
-    folder = store / "bentos" / name / version
+    folder = stored_bento(store, f"{name}:{version}")
     # Not below HEDONIC_HOME: BentoML refuses to read below a hidden folder such as .hedonic.
     with tempfile.TemporaryDirectory(prefix="hedonic-bento-") as scratch:
         _stage(root, release, Path(scratch) / "stage", manifest, digest)
         built = _build(Path(scratch), name, version)
-        if not (folder.is_dir() and tree_digest(folder) == tree_digest(built)):
+        if not _is_same(folder, built):
             _publish(built, folder)
     return Bento(f"{name}:{version}", digest, folder)
 
 
 def tree_digest(bento: Path) -> str:
     """Return the sha256 over every file of a bento but the release's record and compiled sources."""
-    lines = [
-        f"{path.relative_to(bento).as_posix()} {_sha256(path)}"
+    return hashlib.sha256(list_files(bento).encode()).hexdigest()
+
+
+def list_files(bento: Path) -> str:
+    """Return the content of ``files.sha256``: the same files, a line each."""
+    return "".join(
+        f"{_sha256(path)}  {path.relative_to(bento).as_posix()}\n"
         for path in sorted(bento.rglob("*"))
-        if path.is_file() and path.name != RECORD and path.suffix != ".pyc"
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        if path.is_file() and path.name not in (RECORD, FILES) and path.suffix != ".pyc"
+    )
+
+
+def _is_same(folder: Path, built: Path) -> bool:
+    """Return whether the bento in the store is the one that was built, to the byte."""
+    listed = folder / FILES
+    return listed.is_file() and listed.read_text(encoding="utf-8") == list_files(folder) == list_files(built)
 
 
 def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: str) -> None:
@@ -231,6 +249,7 @@ def _build(scratch: Path, name: str, version: str) -> Path:
     if n_times != 1:
         raise HedonicError(f"{name}:{version}: bento.yaml has {n_times} lines creation_time, not 1")
     facts.write_text(text, encoding="utf-8")
+    (built / FILES).write_text(list_files(built), encoding="utf-8")
     return built
 
 

@@ -35,6 +35,7 @@ class Entry(Frozen):
     the judged model, ``recipe`` that of snapshot, contract, parameters, code and lock together.
 
     Attributes:
+        bento_files: sha256 over every file of the bento; its tag vouches for those that it serves by.
         reason: why it was done, or tried.
         failure: what went wrong; of a failed attempt alone. Its ``release`` is the one that it was about.
     """
@@ -43,6 +44,7 @@ class Entry(Frozen):
     kind: RecordKind
     release: Digest | None = None
     bento: str | None = None
+    bento_files: Digest | None = None
     candidate: Digest | None = None
     verdict: Verdict | None = None
     figures: Mapping[str, float | None] = Field(default_factory=dict)

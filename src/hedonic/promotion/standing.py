@@ -66,7 +66,7 @@ def standings(records: Iterable[Entry]) -> dict[str, Standing]:
 
 
 def require_allowed(entry: Entry, records: Iterable[Entry]) -> None:
-    """Refuse an entry that does not fit the standing of its release.
+    """Refuse an entry that does not fit the standing of its release, or goes back to a collected one.
 
     Args:
         entry: about to be appended.
@@ -78,6 +78,12 @@ def require_allowed(entry: Entry, records: Iterable[Entry]) -> None:
     allowed = ALLOWED.get(entry.kind)
     if allowed is None or entry.release is None:
         return
+    records = tuple(records)
+    if entry.kind == "rolled_back" and _is_collected(entry.release, records):
+        raise IllegalTransition(
+            f"{entry.dataset}: release {entry.release[:12]} was collected: its files are gone, or about to "
+            "go. Nothing was changed; go back to another."
+        )
     standing = standings(records).get(entry.release, "candidate")
     if standing not in allowed:
         raise IllegalTransition(
@@ -85,6 +91,15 @@ def require_allowed(entry: Entry, records: Iterable[Entry]) -> None:
             f"{' or '.join(allowed)} can be {entry.kind.replace('_', ' ')}. Nothing was changed; "
             f"`hedonic history {entry.dataset}` shows how it came to that."
         )
+
+
+def _is_collected(release: str, records: Iterable[Entry]) -> bool:
+    """Return whether a release was collected, and not made champion since."""
+    collected = False
+    for record in records:
+        if record.release == release and (record.crowns or record.kind == "collected"):
+            collected = not record.crowns
+    return collected
 
 
 def _beside_a_new_champion(standing: Standing) -> Standing:

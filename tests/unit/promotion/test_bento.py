@@ -20,6 +20,7 @@ from hedonic.promotion.bento import (
     served_sources,
     tree_digest,
 )
+from hedonic.promotion.built_bento import BuiltBento, verify_bento
 from tests.tiny_release import tiny_release
 
 ROOT = Path(__file__).parents[3]
@@ -199,6 +200,48 @@ def test_the_code_of_a_bento_is_that_of_any_other_release_and_not_of_other_sourc
     assert code_digest(changed) == code_digest(project)
     (changed / "src" / "hedonic" / "errors.py").write_text("# served\n")
     assert code_digest(changed) != code_digest(project)
+
+
+@pytest.mark.slow
+def test_a_built_bento_is_what_its_tag_says_and_lists_its_files(bento, project, release):
+    built = verify_bento(bento.folder)
+    assert built == BuiltBento(
+        bento.tag, release.name, code_digest(project), tree_digest(bento.folder), is_listed=True
+    )
+    assert verify_bento(bento.folder, built.files) == built
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--quiet", "files.sha256"], cwd=bento.folder, check=False
+    )
+    assert checked.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_changed_byte_in_any_file_of_a_bento_is_refused_by_its_name(bento, tmp_path):
+    copy = tmp_path / "hedonic-tiny_town" / bento.folder.name
+    shutil.copytree(bento.folder, copy)
+    files = [path for path in copy.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert len(files) > 100
+    for path in files:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if whole else b"x")
+        with pytest.raises(ReleaseRefused, match=path.name):
+            verify_bento(copy)
+        path.write_bytes(whole)
+    verify_bento(copy)
+
+
+@pytest.mark.slow
+def test_a_bento_without_its_list_is_still_held_to_its_tag(bento, tmp_path):
+    copy = tmp_path / "hedonic-tiny_town" / bento.folder.name
+    shutil.copytree(bento.folder, copy)
+    (copy / "files.sha256").unlink()
+    assert not verify_bento(copy).is_listed
+    with pytest.raises(ReleaseRefused, match="the history recorded"):
+        verify_bento(copy, "f" * 64)
+    served = copy / "src" / "hedonic" / "serving" / "predictor.py"
+    served.write_text(served.read_text() + "# changed\n")
+    with pytest.raises(ReleaseRefused, match="another than its tag"):
+        verify_bento(copy)
 
 
 @pytest.mark.slow

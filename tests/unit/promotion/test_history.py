@@ -111,7 +111,7 @@ def test_the_champion_is_the_last_promoted_or_rolled_back_release_of_its_data_se
     promote(history, B, expected=A)
     history.append(entry("kept", candidate=C))
     history.append(entry("refused", candidate=C))
-    history.append(entry("collected", release=A))
+    history.append(entry("collected", release=C))
     assert history.champion("king_county").release == B
     history.append(entry("rolled_back", release=A), expected_champion=B)
     assert history.champion("king_county").release == A

@@ -109,6 +109,13 @@ def test_the_table_of_steps_is_the_one_that_is_documented():
     }
 
 
+def test_a_release_that_was_collected_is_not_gone_back_to_until_it_was_made_again():
+    before = records("+a +b ca fa")
+    with pytest.raises(IllegalTransition, match=f"release {'a' * 12} was collected: its files are gone"):
+        require_allowed(record("-a"), before)
+    require_allowed(record("-a"), records("+a +b ca +a +b"))
+
+
 @pytest.mark.parametrize("word", ["ka", "ra", "fa"])
 @pytest.mark.parametrize("standing", STORIES)
 def test_a_verdict_against_and_a_failure_may_always_be_told(word, standing):
