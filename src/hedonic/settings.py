@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     Attributes:
         services: where we ask parts that run elsewhere, in containers of their own.
         pages: where people open the parts, where that is another address than ours: behind a proxy.
+        workers: processes that fit models at once.
+        work_pool: of which kind Prefect's pool is: each run a process of the worker's, or a job in a cluster.
         studies_url: of the database that holds the studies, where several machines share them.
     """
 
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
     watch: Watch = Field(default_factory=Watch)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     workers: int = Field(default=2, ge=1)
+    work_pool: Literal["process", "kubernetes"] = "process"
     api_token: str | None = None
     history_url: str | None = None
     store_url: str | None = None
