@@ -48,7 +48,8 @@ def pods(content: list[Manifest] | tuple[Manifest, ...]) -> Iterator[tuple[str, 
     """Yield kind, name and pod of everything that runs."""
     for one in content:
         if one["kind"] in ("Deployment", "StatefulSet", "Job"):
-            yield one["kind"], one["metadata"]["name"], one["spec"]["template"]["spec"]
+            name = one["metadata"].get("name", "flow-run")
+            yield one["kind"], name, one["spec"]["template"]["spec"]
 
 
 def job() -> Manifest:
