@@ -35,14 +35,15 @@ bench: $(READY)  ## The figures of the README.
 
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
-	@$(BIN)/python -m pytest tests/e2e/drill_up.py tests/e2e/drill_deployments.py
-	@HEDONIC_DRILLS=full $(BIN)/python -m pytest tests/faults/drill_orchestration_kill.py
+	@$(BIN)/python -m pytest tests/containers/drill_worker.py
 
-lock: installer  ## Resolve both lock files again, within the bounds of pyproject.toml.
+lock: installer  ## Resolve the three lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --extra factory --extra dev -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --constraints requirements.txt -o requirements-serve.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		pyproject.toml --extra factory --constraints requirements.txt -o requirements-factory.txt
 
 down:  ## Stop everything that Hedonic started.
 	@if [ -x $(BIN)/hedonic ]; then $(BIN)/hedonic down; fi

@@ -26,8 +26,9 @@ from bentos.messages import (
     RawRequest,
 )
 from bentos.pages import PAGES, not_ready, report_price
+from bentos.preflight import preflight
 from bentos.tables import TABLE_LIMIT_S, TableRequest, answer_job, answer_table
-from bentos.worker import WORKER, find_source, forget_lost_jobs, place_jobs
+from bentos.worker import WORKER, forget_lost_jobs
 from hedonic.errors import HedonicError
 from hedonic.serving.answer_headers import Cors
 from hedonic.serving.asgi import App
@@ -36,12 +37,10 @@ from hedonic.serving.fast_path import FastPath
 from hedonic.serving.guard import Guard
 from hedonic.serving.guard_settings import refuse_open_door
 from hedonic.serving.listening import listening_hosts
-from hedonic.serving.loading import load_source
 from hedonic.serving.long_jobs import LongJobs
 from hedonic.serving.request_log import log_access, log_as_json
 from hedonic.serving.responses import JSON_TYPE
-from hedonic.serving.traffic_plan import plan_in
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, read_log_settings
+from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 
 class ValuationService(GuardedService):
@@ -86,11 +85,7 @@ class Valuation:
         """End `bentoml serve` before its port opens when there is no release that may be served."""
         _silence_telemetry()
         try:
-            refuse_open_door(WORKER.guard_settings, [_asked_host()])
-            plan_in(os.environ)
-            read_log_settings()
-            load_source(find_source())
-            place_jobs()
+            preflight(_asked_host())
         except HedonicError as err:
             sys.stderr.write(f"{err}\n")
             raise SystemExit(err.exit_code) from None

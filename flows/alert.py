@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from prefect import flow
 
@@ -11,12 +12,12 @@ from tasks.alert import raise_alert
 
 @flow(name="alert", flow_run_name="{title}")
 def alert(
-    kind: Literal["run-failed", "automation-failed"],
+    kind: Literal["run-failed", "automation-failed", "data-refused"],
     subject: str,
     title: str,
     text: str,
     dataset: str | None = None,
-    link: str | None = None,
+    run: UUID | None = None,
 ) -> bool:
     """Raise an alert; it is new unless one about the same subject is open.
 
@@ -26,6 +27,6 @@ def alert(
         title: What happened, in a few words.
         text: What happened, where, and what to do.
         dataset: The data set concerned.
-        link: Where to look.
+        run: The flow run concerned: the alert links to it.
     """
-    return raise_alert(kind, subject, title, text, dataset, link)
+    return raise_alert(kind, subject, title, text, dataset, run)

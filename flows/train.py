@@ -113,5 +113,5 @@ def train(
         ),
         run_id,
     )
-    answer = ask(contract, roll_out(contract)) if release else None
+    answer = ask(contract, roll_out(contract)) if record.crowns else None
     return conclude(contract, record, answer, unchanged=False)

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any
 
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
 from hedonic.data.contract import Contract
 from hedonic.errors import HedonicError, SourceError, ValidationRefused
-from hedonic.monitoring.alerts import Alert, AlertBook
+from hedonic.monitoring.alerts import Alert, AlertBook, never_failing
 from hedonic.promotion.record import Record
 from hedonic.promotion.verdict import CANARY, Verdict
+from hedonic.rollback.alerts import settle_champion
 from hedonic.settings import Settings, load_settings
 from tasks.run_page import own_url, run_url
-
-Given = ParamSpec("Given")
-
-_logger = logging.getLogger("hedonic.alerts")
-
-
-def never_failing(tell: Callable[Given, None]) -> Callable[Given, None]:
-    """Return the same, but what it raises is logged: an alert is not worth a run."""
-
-    @functools.wraps(tell)
-    def told(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        try:
-            tell(*args, **kwargs)
-        except Exception:  # an edge: whatever goes wrong in telling stays there
-            _logger.exception("an alert could not be raised or settled")
-
-    return told
 
 
 @never_failing
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Raise the alert of a run that failed or crashed: a hook of the flow."""
     settings, dataset = load_settings(), str(flow_run.parameters.get("dataset", flow.name))
-    error = _stated(state)
+    error = stated(state)
     refused = isinstance(error, (ValidationRefused, SourceError))
     told = str(error) if error is not None else (state.message or state.name or "no reason is known")
     how = "crashed" if state.is_crashed() else "failed"
@@ -71,7 +52,20 @@ def tell_outcome(settings: Settings, contract: Contract, record: Record, *, unch
         book.settle(f"canary-stopped:{dataset}")
     if verdict.kind != "refused" or stopped:
         book.settle(f"verdict-refused:{dataset}")
-    if verdict.promoted:
+    if record.kind == "parked":
+        told = Alert(
+            kind="approval-awaited",
+            severity="warning",
+            key=f"approval-awaited:{dataset}",
+            dataset=dataset,
+            title=f"{dataset}: release {(record.release or '')[:12]} waits for approval",
+            text=f"{verdict.summary}. The champion stays until somebody decides: "
+            f"hedonic approve {dataset} --reason … or hedonic reject {dataset} --reason …",
+            link=link,
+        )
+    elif verdict.promoted:
+        settle_champion(settings, dataset)
+        book.settle(f"approval-awaited:{dataset}")
         told = Alert(
             kind="champion-promoted",
             severity="info",
@@ -101,7 +95,7 @@ def _stopped_as_canary(verdict: Verdict) -> bool:
     return any(finding.check == CANARY for finding in verdict.issues)
 
 
-def _stated(state: State[Any]) -> BaseException | None:
+def stated(state: State[Any]) -> BaseException | None:
     """Return what the run raised, as far as it is known here."""
     found = state.data if isinstance(state.data, BaseException) else None
     if found is None and state.is_failed():

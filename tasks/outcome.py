@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import Any, Literal
 
 from prefect import task
+from prefect.runtime import flow_run
 
-from hedonic.data.contract import Contract, Family, Frozen, load_contract
+from hedonic.data.contract import Contract, Family, Frozen, VerdictRecord, load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.endpoint import Endpoint
 from hedonic.flow_record import FlowRecord
 from hedonic.model.budget import Budget
-from hedonic.promotion.history import History
+from hedonic.monitoring.repair import repair_if_behind
+from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Record
+from hedonic.promotion.standing import Standing
 from hedonic.promotion.verdict import Verdict
-from hedonic.settings import load_settings
+from hedonic.settings import Settings, load_settings
 from tasks.alerting import tell_outcome
 from tasks.recognise import undertaking_key
 from tasks.run_page import logger, show_markdown, tag_run
@@ -25,13 +29,15 @@ class TrainResult(Frozen):
     """What a training flow came to.
 
     Attributes:
-        outcome: ``promoted``, ``kept`` (the champion stays), ``refused``, ``unchanged``, or
-            ``stopped`` after the last step that was asked for.
+        outcome: ``promoted``, ``parked`` (it awaits approval), ``kept`` (the champion stays), ``refused``,
+            ``unchanged``, or ``stopped`` after the last step that was asked for.
+        standing: of the judged model by now; None where nothing was judged.
         prediction: the endpoint's answer to the contract's example, where it was rolled out.
         written: what was written, by name, relative to the project root where it is below it.
     """
 
-    outcome: Literal["promoted", "kept", "refused", "unchanged", "stopped"]
+    outcome: Literal["promoted", "parked", "kept", "refused", "unchanged", "stopped"]
+    standing: Standing | None = None
     verdict: Verdict | None = None
     release: str | None = None
     bento: str | None = None
@@ -43,11 +49,13 @@ class TrainResult(Frozen):
 
 @task(name="verify")
 def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
-    """Return the endpoint's answer to the contract's example row."""
-    from hedonic.answer import ask as ask_endpoint
-    from hedonic.answer import example_row
+    """Return the endpoint's answer to the contract's example row.
 
-    answer = ask_endpoint(load_settings(), contract, [example_row(contract)])
+    Where it fails at it, the champion before is champion again, and the run fails.
+    """
+    from hedonic.rollback.fallback import ask_or_fall_back
+
+    answer = ask_or_fall_back(load_settings(), contract, flow_run=flow_run.id)
     show_markdown(
         "answer",
         contract.name,
@@ -94,7 +102,9 @@ def recognise(
     budget = Budget(trials=trials or contract.search.trials, time_s=time_budget_s, families=families)
     snapshot = SnapshotStore(settings.snapshots).ingest(contract, settings.root)
     digest = undertaking_key(contract, snapshot, budget, seed).digest
-    record = History(settings.history).find_recipe(dataset, digest)
+    with closing(open_history(settings)) as history:
+        record = history.find_recipe(dataset, digest)
+    repair_if_behind(settings, dataset)
     if record is None:
         return None
     tell_outcome(settings, contract, record, unchanged=True)
@@ -112,7 +122,8 @@ def outcome_of(
     if record.release:
         written["release"] = settings.releases / contract.name / record.release
     return TrainResult(
-        outcome="unchanged" if unchanged else record.kind,
+        outcome="unchanged" if unchanged else _outcome(record),
+        standing=_standing(settings, record),
         verdict=record.verdict,
         release=record.release,
         bento=record.bento,
@@ -121,6 +132,20 @@ def outcome_of(
         figures=dict(record.figures),
         written={name: str(path) for name, path in written.items()},
     )
+
+
+def _outcome(record: Record) -> VerdictRecord:
+    if record.kind in ("promoted", "parked", "kept", "refused"):
+        return record.kind
+    raise ValueError(f"a record of kind {record.kind} is no verdict")
+
+
+def _standing(settings: Settings, record: Record) -> Standing | None:
+    judged = record.release or record.candidate
+    if judged is None:
+        return None
+    with closing(open_history(settings)) as history:
+        return history.standing(record.dataset, judged)
 
 
 def _markdown(contract: Contract, result: TrainResult, record: Record) -> str:

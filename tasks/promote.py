@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from prefect import Flow, State, task
@@ -15,10 +16,11 @@ from hedonic.flow_record import FlowRecord, abandon
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.study import Tuning
 from hedonic.promotion.evaluation import Evaluation
-from hedonic.promotion.history import History
+from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Entry, Record
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import load_settings
+from tasks.failing import record_failure
 from tasks.run_page import logger, show_link
 
 
@@ -40,17 +42,19 @@ class Ending(Frozen):
 
 
 def abandon_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """End the MLflow run of a flow run that failed or crashed."""
-    abandon(load_settings(), str(flow_run.parameters["dataset"]), str(flow_run.id))
+    """End the MLflow run of a flow run that failed or crashed, and tell the history of its verdict's end."""
+    settings, dataset = load_settings(), str(flow_run.parameters["dataset"])
+    abandon(settings, dataset, str(flow_run.id))
+    record_failure(settings, dataset, flow_run, state)
 
 
 @task(name="begin")
 def begin(contract: Contract, snapshot: Snapshot, reason: str) -> str:
     """Return the id of the flow's MLflow run, once all projections follow the history again."""
-    from hedonic.promotion.projection import project
+    from hedonic.monitoring.repair import require_repaired
 
     settings = load_settings()
-    project(settings, contract.name)
+    require_repaired(settings, contract.name)
     record = FlowRecord.begin(settings, contract, flow_run=str(flow_run.id), reason=reason)
     record.ingested(snapshot, SnapshotStore(settings.snapshots).file(snapshot))
     url = record.tracking.url(record.run_id)
@@ -64,7 +68,8 @@ def begin(contract: Contract, snapshot: Snapshot, reason: str) -> str:
 @task(name="find-champion")
 def find_champion(contract: Contract) -> str | None:
     """Return the release digest of the champion, None when there is none."""
-    champion = History(load_settings().history).champion(contract.name)
+    with closing(open_history(load_settings())) as history:
+        champion = history.champion(contract.name)
     logger().info("champion: %s", champion.release[:12] if champion and champion.release else "none")
     return champion.release if champion else None
 
@@ -129,14 +134,17 @@ def record_verdict(
     ending: Ending,
     run_id: str,
 ) -> Record:
-    """Return the verdict's record, appended in one transaction; pointer and aliases follow it."""
+    """Return the verdict's record, appended in one transaction; pointer and aliases follow it.
+
+    A promoting verdict waits for a person where the contract asks for approval.
+    """
     from hedonic.lineage import actor
     from hedonic.promotion.projection import project
 
     settings = load_settings()
     entry = Entry(
         dataset=contract.name,
-        kind=verdict.kind,
+        kind=contract.gate.recorded_as(verdict.kind),
         release=ending.release,
         bento=ending.bento,
         candidate=candidate.digest,
@@ -146,24 +154,28 @@ def record_verdict(
         reason=ending.reason,
         recipe=ending.undertaking,
         snapshot=snapshot.digest,
-        flow_run=str(flow_run.id),
+        flow_run=flow_run.id,
         mlflow_run=run_id,
     )
-    record = History(settings.history).append(entry, expected_champion=ending.champion)
+    with closing(open_history(settings)) as history:
+        record = history.append(entry, expected_champion=ending.champion)
     project(settings, contract.name)
     FlowRecord(settings, contract, run_id).finish("FINISHED")
-    logger().info("%s %s", verdict.kind, (ending.release or candidate.digest)[:12])
+    logger().info("%s %s", record.kind, (record.release or candidate.digest)[:12])
     return record
 
 
 @task(name="roll-out")
 def roll_out(contract: Contract) -> Endpoint:
-    """Return the endpoint once it serves the champion and has answered its golden rows."""
-    from hedonic.endpoint import start_endpoint
+    """Return the endpoint once it serves the champion and has answered its golden rows.
+
+    Where it does not, the champion before is champion again, and the run fails.
+    """
     from hedonic.promotion.projection import project
+    from hedonic.rollback.fallback import roll_out_or_fall_back
 
     settings = load_settings()
     project(settings, contract.name)  # again, for a run that was interrupted before it had
-    endpoint = start_endpoint(settings, contract.name, contract.serve.port)
+    endpoint = roll_out_or_fall_back(settings, contract, flow_run=flow_run.id)
     logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
     return endpoint

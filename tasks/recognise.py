@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from prefect import task
 from prefect.runtime import flow_run
 
 from hedonic.data.contract import Contract
 from hedonic.data.snapshot import Snapshot
 from hedonic.model.budget import Budget
-from hedonic.promotion.history import History
+from hedonic.monitoring.repair import repair_if_behind
+from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Record
 from hedonic.settings import load_settings
 from hedonic.step_key import StepBook, StepKey, StepRecord
@@ -29,8 +32,14 @@ def name_undertaking(contract: Contract, snapshot: Snapshot, budget: Budget, see
 
 @task(name="recognise")
 def find_verdict(contract: Contract, undertaking: str) -> Record | None:
-    """Return the record of an earlier verdict on the same undertaking, None when it is new."""
-    record = History(load_settings().history).find_recipe(contract.name, undertaking)
+    """Return the record of an earlier verdict on the same undertaking, None when it is new.
+
+    What a run that was killed did not write any more is written first: an end may come right after this.
+    """
+    settings = load_settings()
+    repair_if_behind(settings, contract.name)
+    with closing(open_history(settings)) as history:
+        record = history.find_recipe(contract.name, undertaking)
     logger().info(
         "unchanged since %s: nothing to train" if record else "new: not judged before%.0s",
         record.at if record else "",
@@ -39,8 +48,12 @@ def find_verdict(contract: Contract, undertaking: str) -> Record | None:
 
 
 def is_unfinished(record: Record) -> bool:
-    """Return whether this very run made its release champion before it was interrupted."""
-    return record.kind == "promoted" and record.flow_run is not None and record.flow_run == flow_run.id
+    """Return whether this very run made the present champion before it was interrupted."""
+    if record.flow_run is None or record.flow_run != flow_run.id:
+        return False
+    with closing(open_history(load_settings())) as history:
+        champion = history.champion(record.dataset)
+    return champion is not None and champion.seq == record.seq
 
 
 def undertaking_key(contract: Contract, snapshot: Snapshot, budget: Budget, seed: int) -> StepKey:

@@ -69,13 +69,15 @@ def ask(settings: Settings, contract: Contract, rows: Sequence[Any]) -> dict[str
     raise kind(f"{endpoint_url(settings, contract)}/predict answered {status}: {_problems(content, raw)}")
 
 
-def endpoint_info(settings: Settings, contract: Contract) -> dict[str, Any] | None:
-    """Return what the endpoint of a data set says of itself; None where none answers.
+def endpoint_info(
+    settings: Settings, contract: Contract, timeout_s: float = _TIMEOUT_S
+) -> dict[str, Any] | None:
+    """Return what the endpoint of a data set says of itself; None where none answers in that time.
 
     Raises:
         UserError: it asks for a token that we do not have.
     """
-    connection, base = _connection(endpoint_url(settings, contract))
+    connection, base = _connection(endpoint_url(settings, contract), timeout_s)
     try:
         connection.request("GET", f"{base}/model/info", headers=settings.authorization)
         reply = connection.getresponse()
@@ -104,11 +106,11 @@ def describe(prediction: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+def _connection(url: str, timeout_s: float = _TIMEOUT_S) -> tuple[http.client.HTTPConnection, str]:
     """Return a connection to the host of the address, and the path below which it answers."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S), parts.path
+    return kind(parts.hostname or "", parts.port, timeout=timeout_s), parts.path
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:

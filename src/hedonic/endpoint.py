@@ -56,13 +56,23 @@ def process_name(dataset: str) -> str:
     return f"endpoint-{dataset}"
 
 
-def start_endpoint(settings: Settings, dataset: str, port: int, limit_s: float = READY_LIMIT_S) -> Endpoint:
+def start_endpoint(
+    settings: Settings, dataset: str, port: int, limit_s: float = READY_LIMIT_S, *, stays: bool = False
+) -> Endpoint:
     """Return the endpoint, once it serves the champion that the pointer of ``dataset`` names.
 
     One that serves it already is left alone. One that serves another release by the same code takes the
     champion in place, or refuses it and goes on serving what it serves. One of other code is replaced: its
     callers wait for the new process, for the socket stays. Every golden row is asked over HTTP at the end.
     One that runs elsewhere is not ours to start: it follows the pointer, and is waited for.
+
+    Args:
+        settings: name the project.
+        dataset: the data set.
+        port: of the endpoint.
+        limit_s: for it to get ready.
+        stays: whether a process that does not come to answer rightly goes on, because the caller moves its
+            pointer to another release at once; else it ends.
 
     Raises:
         UserError: there is no champion yet, or the port is in use.
@@ -86,12 +96,14 @@ def start_endpoint(settings: Settings, dataset: str, port: int, limit_s: float =
         try:
             pid = waiting.for_start(limit_s)
         except HedonicError:
-            supervisor.drop(name)
+            if not stays:
+                supervisor.drop(name)
             raise
     try:
         verify_served(url, source.folder, headers=settings.authorization)
     except HedonicError:
-        supervisor.drop(name)
+        if not stays:
+            supervisor.drop(name)
         raise
     return Endpoint(dataset, url, pid, source.release, process.environment[BENTO] or None)
 
@@ -145,6 +157,12 @@ def stop_endpoint(settings: Settings, dataset: str) -> None:
     Supervisor(settings).drop(process_name(dataset))
 
 
+def release_at(url: str, headers: Mapping[str, str]) -> str | None:
+    """Return the release that is served at ``url`` now; None while nothing there is ready."""
+    info = _info(url, headers, timeout_s=2.0)
+    return info["model"]["release"] if info else None
+
+
 def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | None:
     """Return what answers for a data set now; None when nothing of ours does."""
     url = settings.endpoint_address(dataset, port)
@@ -168,12 +186,12 @@ def _process(
     worker as an orphan on the port. What runs the same code already stays as it is.
     """
     name = process_name(dataset)
-    what = settings.root if bento is None else _bento_folder(settings, bento)
+    what = settings.root if bento is None else bento_folder(settings, bento)
     code = bento_code(what) if bento is not None else code_digest(settings.root)
     kept = supervisor.environment(name)
     if bento is not None and code is not None and kept.get(CODE) == code and kept.get(BENTO):
         with contextlib.suppress(ReleaseRefused):  # it is gone: the new one serves
-            bento, what = kept[BENTO], _bento_folder(settings, kept[BENTO])
+            bento, what = kept[BENTO], bento_folder(settings, kept[BENTO])
     metrics = settings.home / "supervisor" / "metrics" / dataset / (code or "unknown")[:16]
     metrics.mkdir(parents=True, exist_ok=True)
     worker = (sys.executable, "-m", "_bentoml_impl.worker.service", str(what))
@@ -205,7 +223,12 @@ def _process(
     )
 
 
-def _bento_folder(settings: Settings, tag: str) -> Path:
+def bento_folder(settings: Settings, tag: str) -> Path:
+    """Return the folder of a bento in the store.
+
+    Raises:
+        ReleaseRefused: it is not there.
+    """
     name, _, version = tag.partition(":")
     folder = settings.bentos / "bentos" / name / version
     if not (folder / "bento.yaml").is_file():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hedonic.data.contract import load_contract
 from hedonic.errors import ContractError, HedonicError, UserError
+from hedonic.serving.listening import is_loopback
 from hedonic.settings import ServicePart, Settings
 from hedonic.supervisor import Process, Supervisor, log_tail, port_owner
 
@@ -125,6 +126,24 @@ def parts(settings: Settings) -> tuple[Part, ...]:
             page="/",
             probe="/healthz",
         ),
+    )
+
+
+def refuse_open_pages(settings: Settings) -> None:
+    """Refuse to start beyond loopback: what Prefect, MLflow and Optuna serve asks nobody who they are.
+
+    Raises:
+        UserError: with how the pages are reached from elsewhere.
+    """
+    if is_loopback(settings.host):
+        return
+    pages = [part for part in (server_part(settings), *parts(settings)) if part.port is not None]
+    tunnel = " ".join(f"-L {part.port}:127.0.0.1:{part.port}" for part in pages)
+    raise UserError(
+        f"HEDONIC_HOST={settings.host}: beyond loopback everyone who reaches this machine could start runs "
+        "and read all of it, for Prefect, MLflow and Optuna's dashboard ask nobody who they are. Unset "
+        f"HEDONIC_HOST, and reach the pages through a tunnel: ssh {tunnel} USER@MACHINE. The endpoints alone "
+        "may stand beyond loopback, with a token: HEDONIC_HOST=… HEDONIC_API_TOKEN=… hedonic serve"
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
@@ -37,6 +37,8 @@ QUIET_ENVIRONMENT = {
 Severity = Literal["info", "warning", "critical"]
 ServicePart = Literal["prefect", "mlflow", "optuna", "front_page"]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*[^\s/])?$")]
+Environment = Literal["staging", "production"]
+DEFAULT_ENVIRONMENT: Final[Environment] = "production"
 
 
 class Ports(BaseModel):
@@ -83,6 +85,21 @@ class Watch(BaseModel):
     patience_s: float = Field(default=30.0, ge=0)
 
 
+class ImageSettings(BaseModel):
+    """From what images are made.
+
+    Attributes:
+        base: the image to begin with: a slim one with Python 3.11 to 3.13 and apt.
+        pip_conf: a pip configuration that is there while packages are installed, and in no layer; for
+            those who have a mirror of the package index.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = "python:3.11-slim"
+    pip_conf: Path | None = None
+
+
 class AlertSettings(BaseModel):
     """Who is told of an alert.
 
@@ -120,6 +137,9 @@ class Settings(BaseSettings):
 
     home: Path
     root: Path
+    environment_name: Environment = Field(
+        default=DEFAULT_ENVIRONMENT, validation_alias=AliasChoices("HEDONIC_ENVIRONMENT", "environment_name")
+    )
     host: str = "127.0.0.1"
     dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
@@ -127,6 +147,8 @@ class Settings(BaseSettings):
     pages: Addresses = Field(default_factory=Addresses)
     watch: Watch = Field(default_factory=Watch)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    image: ImageSettings = Field(default_factory=ImageSettings)
+    roll_out: Literal["process", "container"] = "process"
     workers: int = Field(default=2, ge=1)
     work_pool: Literal["process", "kubernetes"] = "process"
     api_token: str | None = None
@@ -254,6 +276,7 @@ class Settings(BaseSettings):
         return {
             "HEDONIC_HOME": str(self.home),
             "HEDONIC_ROOT": str(self.root),
+            "HEDONIC_ENVIRONMENT": self.environment_name,
             "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_API_URL": f"{self.address('prefect')}/api",
             "PREFECT_SERVER_API_HOST": self.host,
@@ -300,6 +323,34 @@ def load_settings(start: Path | None = None) -> Settings:
     if not home.is_absolute():
         home = root / home
     return Settings(root=root, home=home)
+
+
+class ListenSettings(BaseSettings):
+    """Where the process of a container listens: its own loopback is of no use to anyone.
+
+    Attributes:
+        host: ``HEDONIC_HOST``.
+        port: ``PORT``, as Cloud Run, Render and others set it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    host: str = "0.0.0.0"  # noqa: S104 (behind the guard, which asks for a token there)
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=8080, validation_alias="PORT")
+
+
+def read_listen_settings() -> ListenSettings:
+    """Return where to listen, as the environment says.
+
+    Raises:
+        UserError: a value cannot be used; all of them at once.
+    """
+    try:
+        return ListenSettings()
+    except ValidationError as err:
+        raise UserError(f"cannot listen: {_told(err)}. Correct or unset it.") from err
 
 
 class LogSettings(BaseSettings):
@@ -384,6 +435,11 @@ def read_source_settings() -> SourceSettings:
 def _told(err: ValidationError) -> str:
     """Return what is wrong, by the names of the variables, without their values."""
     return "; ".join(
-        f"HEDONIC_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+        f"{_variable(str(problem['loc'][0]))}: {problem['msg']}"
         for problem in err.errors(include_input=False)
     )
+
+
+def _variable(name: str) -> str:
+    """Return the variable of a field, which an alias already is."""
+    return name if name.isupper() else f"HEDONIC_{name.upper()}"

@@ -18,7 +18,7 @@ def prefect_server() -> Iterator[None]:
     """A real Prefect server, in a database of its own."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -11,10 +12,13 @@ from prefect.states import Crashed, Failed
 
 from hedonic.errors import HedonicError, SourceError
 from hedonic.monitoring.alerts import AlertBook
-from hedonic.promotion.record import Record
+from hedonic.promotion.history import open_history
+from hedonic.promotion.record import Entry, Record
 from hedonic.promotion.verdict import CANARY, Finding, Verdict
 from hedonic.settings import Settings
+from hedonic.step_key import StepBook, StepKey, StepRecord
 from tasks import alerting
+from tasks.failing import record_failure
 from tests.contracts import house_contract
 
 pytestmark = pytest.mark.slow  # for Prefect's import
@@ -29,14 +33,20 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(root=tmp_path, home=tmp_path)
 
 
-def record(kind: Literal["promoted", "kept", "refused"], check: str = "limit:mdape_pct") -> Record:
+def verdict(kind: Literal["promoted", "kept", "refused"], check: str = "limit:mdape_pct") -> Verdict:
     outcome: Any = "passed" if kind == "promoted" else "issue"
     finding = Finding(check=check, outcome=outcome, sentence="12.0 is beyond 10")
+    return Verdict(promoted=kind == "promoted", kind=kind, reasons=(finding,))
+
+
+def record(
+    kind: Literal["promoted", "kept", "refused"], check: str = "limit:mdape_pct", *, parked: bool = False
+) -> Record:
     return Record(
         dataset="houses",
-        kind=kind,
+        kind="parked" if parked else kind,
         release="a" * 64 if kind == "promoted" else None,
-        verdict=Verdict(promoted=kind == "promoted", kind=kind, reasons=(finding,)),
+        verdict=verdict(kind, check),
         actor="someone",
         reason="nightly",
         seq=1,
@@ -80,6 +90,55 @@ def test_a_canary_that_was_stopped_is_an_alert_of_its_own_kind(settings: Setting
     assert AlertBook(settings).recent(1)[0].kind == "champion-promoted"
 
 
+def test_what_awaits_approval_is_told_until_something_else_is_promoted(settings: Settings) -> None:
+    tell(settings, record("promoted", parked=True))
+    (alert,) = AlertBook(settings).open()
+    assert (alert.key, alert.severity) == ("approval-awaited:houses", "warning")
+    assert "hedonic approve houses --reason" in alert.text
+    tell(settings, record("kept"))
+    assert keys(settings) == ["approval-awaited:houses"]
+    tell(settings, record("promoted"))
+    assert keys(settings) == []
+
+
+def test_a_run_that_fails_after_its_verdict_is_on_record_and_one_before_it_is_not(settings: Settings) -> None:
+    run: Any = SimpleNamespace(id="5", parameters={"dataset": "houses", "reason": "nightly"})
+    state: Any = Failed(data=HedonicError("no room for a bento"))
+    with closing(open_history(settings)) as history:
+        record_failure(settings, "houses", run, state)
+        assert history.records() == ()
+        decided(settings, flow_run="4")
+        record_failure(settings, "houses", run, state)
+        assert history.records() == ()
+        decided(settings, flow_run="5")
+        record_failure(settings, "houses", run, state)
+        (failed,) = history.records()
+        told = (failed.kind, failed.reason, failed.failure, failed.candidate, failed.release, failed.flow_run)
+        assert told == ("failed", "nightly", "no room for a bento", "c" * 64, None, "5")
+        assert failed.verdict == verdict("promoted")
+        champion = Entry(
+            dataset="houses", kind="promoted", release="a" * 64, actor="ana", reason="nightly", flow_run="5"
+        )
+        history.append(champion, expected_champion=None)
+        record_failure(settings, "houses", run, Crashed(message="the process is gone"))
+        last = history.records()[-1]
+        assert (last.kind, last.failure, last.release) == ("failed", "the process is gone", "a" * 64)
+        assert history.champion("houses") is not None
+
+
+def decided(settings: Settings, flow_run: str) -> None:
+    key = StepKey(step="decide", dataset="houses", inputs={"run": flow_run}, code={}, lock="", versions={})
+    StepBook(settings).write(
+        StepRecord(
+            key=key,
+            arguments={"candidate": {"digest": "c" * 64}},
+            output=verdict("promoted").model_dump(mode="json"),
+            seconds=1.0,
+            flow_run=flow_run,
+        )
+    )
+
+
 def test_a_failure_says_what_was_wrong_and_a_success_settles_it(settings: Settings) -> None:
     cause = HedonicError("candidate 12 is gone")
     wrapped = RuntimeError("task failed")
@@ -111,4 +170,4 @@ def test_what_goes_wrong_in_telling_is_logged_and_fails_nothing(
     (settings.home / "alerts.jsonl").mkdir()
     fail(HedonicError("no matter"))
     tell(settings, record("refused"))
-    assert caplog.text.count("an alert could not be raised or settled") == 2
+    assert caplog.text.count("what came of a run could not be told") == 2

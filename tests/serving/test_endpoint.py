@@ -15,7 +15,7 @@ import pytest
 from hedonic.endpoint import endpoint_state, start_endpoint, stop_endpoint
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import Golden
-from hedonic.promotion.bento import bento_code, build_bento, served_sources
+from hedonic.promotion.bento import RECIPE, bento_code, build_bento, served_sources
 from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, stop_all
@@ -46,7 +46,7 @@ def wait_for(condition, limit_s=60):
 
 def copied_project(folder):
     """Return a project that holds what is served and nothing else."""
-    for path in served_sources(ROOT):
+    for path in (*served_sources(ROOT), RECIPE):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
     (folder / "requirements-serve.txt").write_text("bentoml==1.4.39\n")

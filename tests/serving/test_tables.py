@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -11,13 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import bentoml
 import pytest
 from bentoml.exceptions import BentoMLException
 
-from hedonic.promotion.bento import build_bento, served_sources
+from hedonic.promotion.bento import RECIPE, build_bento, served_sources
 from hedonic.serving.table_parts import PART_ROWS
 from tests.endpoints import start_endpoint
 from tests.project import free_port
@@ -248,26 +246,29 @@ def test_a_job_of_a_worker_that_dies_has_failed(tmp_path):
 
 
 def test_the_containers_command_serves_the_bento_on_the_port_that_is_asked_for(tmp_path):
-    """What an image runs: BentoML's entrypoint.sh with the argument ``serve``, PORT and BENTO_PATH."""
+    """What an image runs, with Amazon's word and PORT."""
     project, home = tmp_path / "project", tmp_path / "home"
-    for path in served_sources(ROOT):
+    for path in (*served_sources(ROOT), RECIPE):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, project / path)
     (project / "requirements-serve.txt").write_text("bentoml==1.4.39\n")
     release = tiny_release(tmp_path / "releases")
     bento = build_bento(project, release, home / "bentoml", promoted=True)
-    script = bento.folder / "env" / "docker" / "entrypoint.sh"
     served = Served(free_port(), release, tmp_path / "serve.log")
     environment = {
         name: value for name, value in serving_environment(home).items()
-        if name not in ("HEDONIC_ROOT", "HEDONIC_HOME", "HEDONIC_DATASET", "PYTHONPATH")
+        if name not in ("HEDONIC_ROOT", "HEDONIC_HOME", "HEDONIC_DATASET")
     } | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PORT": str(served.port),
-        "BENTO_PATH": str(bento.folder), "TMPDIR": str(tmp_path),
+        "PYTHONPATH": str(bento.folder / "src"), "HEDONIC_HOST": "127.0.0.1", "PORT": str(served.port),
+        "TMPDIR": str(tmp_path),
     }  # fmt: skip
     with served.log.open("w") as log:
         process = subprocess.Popen(
-            ["bash", str(script), "serve"], cwd=bento.folder, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "bentos.container", "serve"],
+            cwd=bento.folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         wait_until_ready(served, process)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.approve import approve, reject
 from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
+from hedonic.cli.history import history, what_served
+from hedonic.cli.image import image
 from hedonic.cli.predict import predict
+from hedonic.cli.rollback import rollback
 from hedonic.cli.run import run
 from hedonic.cli.score import score
 from hedonic.cli.serve import down, serve
@@ -25,7 +29,8 @@ app = typer.Typer(
     help="The self-hosted factory for price models: checks, tunes, gates, releases and serves them.",
 )
 for command in (
-    up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, doctor, env,
+    up, down, status, logs, run, explain_cache, task, serve, rollback, predict, score,
+    traffic, approve, reject, history, what_served, image, deploy, forget, purge,
+    doctor, env,
 ):  # fmt: skip
     app.command()(command)

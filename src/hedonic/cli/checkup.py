@@ -12,6 +12,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,9 @@ from packaging.requirements import Requirement
 from hedonic.data.contract import load_contract
 from hedonic.errors import HedonicError
 from hedonic.orchestration import is_healthy
-from hedonic.promotion.history import History
+from hedonic.promotion.agreement import Disagreement, disagreements
+from hedonic.promotion.history import open_history
+from hedonic.promotion.registry import has_store
 from hedonic.settings import Settings
 
 OLDEST, NEWEST = (3, 11), (3, 13)
@@ -50,6 +53,7 @@ def check_all(settings: Settings) -> list[Check]:
         check_disk(settings.home),
         *check_contracts(settings),
         check_history(settings),
+        *check_registry(settings),
         check_sqlite("prefect's store", settings.prefect_home / "prefect.db"),
         check_sqlite("mlflow's store", settings.home / "mlflow" / "mlflow.db"),
         *check_ports(settings),
@@ -149,15 +153,31 @@ def check_history(settings: Settings) -> Check:
         return Check("history", True, "not begun yet")
     fix = "Restore the store from a backup, and find out who changed it"
     try:
-        history = History(settings.history)
-        try:
+        with closing(open_history(settings)) as history:
             problems, head = history.verify_chain(), history.head()
-        finally:
-            history.close()
     except HedonicError as err:
         return Check("history", False, str(err), fix)
     seen = "; ".join(problems) or f"{head.seq if head else 0} records, chain whole"
     return Check("history", not problems, seen, fix)
+
+
+def check_registry(settings: Settings) -> Iterator[Check]:
+    """Yield a check for each data set: whether MLflow's alias and its tag of the head fit the history."""
+    for path in sorted(settings.expectations.glob("*.yaml")):
+        try:
+            found = _disagreements(settings, path.stem)
+        except HedonicError:
+            return  # told by the checks of the two stores
+        seen = "; ".join(one.sentence for one in found) or "MLflow says what the history says"
+        fix = "Do as it says; what only lags is repaired by the next start"
+        yield Check(f"registry {path.stem}", not found, seen, fix)
+
+
+def _disagreements(settings: Settings, dataset: str) -> tuple[Disagreement, ...]:
+    if not has_store(settings):
+        return ()
+    with closing(open_history(settings)) as history:
+        return disagreements(settings, history, dataset)
 
 
 def check_sqlite(name: str, path: Path) -> Check:

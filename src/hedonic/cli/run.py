@@ -21,10 +21,11 @@ from hedonic.cli.console import (
     written_table,
 )
 from hedonic.cli.progress import StepLines
+from hedonic.cli.status import read_champions
 from hedonic.data.contract import Contract, load_contract
 from hedonic.errors import UserError
 from hedonic.orchestration import choose_api, find_callable, run_flow, set_environment
-from hedonic.settings import load_settings
+from hedonic.settings import Settings, load_settings
 
 # The front door reaches the flows by these names alone.
 TRAIN = "flows/train.py:train"
@@ -32,7 +33,7 @@ TRAIN = "flows/train.py:train"
 RECOGNISE = "tasks/outcome.py:recognise"
 
 NOT_PROMOTED = 3
-_COLOURS = {"promoted": "green", "kept": "yellow", "refused": "red", "unchanged": "blue"}
+_COLOURS = {"promoted": "green", "parked": "magenta", "kept": "yellow", "refused": "red", "unchanged": "blue"}
 
 
 def run(
@@ -80,7 +81,7 @@ def run(
     _show(console, result, contract, settings.root)
     if as_json:
         write_object(_content(dataset, result))
-    if require_promotion and not _is_champion(result):
+    if require_promotion and not _is_champion(settings, dataset, result):
         raise typer.Exit(NOT_PROMOTED)
 
 
@@ -114,11 +115,17 @@ def chosen_families(contract: Contract, families: str | None) -> tuple[str, ...]
     return asked
 
 
-def _is_champion(result: Any) -> bool:
-    """Return whether the run promoted; an unchanged data set answers for the run that judged it."""
-    if result.outcome == "unchanged":
-        return bool(result.verdict and result.verdict.promoted)
-    return bool(result.outcome == "promoted")
+def _is_champion(settings: Settings, dataset: str, result: Any) -> bool:
+    """Return whether the run promoted; an unchanged data set answers for the run that judged it.
+
+    What that run promoted and a roll-back left since is not champion.
+    """
+    if result.outcome != "unchanged":
+        return bool(result.outcome == "promoted")
+    champion = read_champions(settings, [dataset])[dataset]
+    was_left = champion is not None and champion.kind == "rolled_back" and champion.release != result.release
+    held = result.standing in ("champion", "archived") and not was_left
+    return bool(result.verdict and result.verdict.promoted and held)
 
 
 def _show(console: Console, result: Any, contract: Contract, root: Path) -> None:
@@ -126,6 +133,11 @@ def _show(console: Console, result: Any, contract: Contract, root: Path) -> None
     colour = _COLOURS.get(result.outcome, "white")
     console.print(f"[bold {colour}]{result.outcome}[/]", end=" ")
     console.print(f"{contract.name}: {summary}", markup=False)
+    if result.standing == "challenger":
+        console.print(
+            f"awaiting approval: hedonic approve {contract.name} --reason '…', or hedonic reject",
+            style="bold",
+        )
     if result.figures:
         console.print(figures_table(result.figures))
     if result.written:
@@ -146,5 +158,15 @@ def _first(prediction: Any) -> Mapping[str, Any] | None:
 
 
 def _content(dataset: str, result: Any) -> dict[str, Any]:
-    names = ("outcome", "verdict", "release", "bento", "endpoint", "prediction", "figures", "written")
+    names = (
+        "outcome",
+        "standing",
+        "verdict",
+        "release",
+        "bento",
+        "endpoint",
+        "prediction",
+        "figures",
+        "written",
+    )
     return {"dataset": dataset, **{name: getattr(result, name) for name in names}}

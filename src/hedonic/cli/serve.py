@@ -12,9 +12,8 @@ from hedonic.answer import curl, endpoint_url, example_row
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract
-from hedonic.errors import UserError
-from hedonic.promotion.history import History
-from hedonic.promotion.pointer import project_pointer
+from hedonic.errors import HedonicError, UserError
+from hedonic.monitoring.repair import repair
 from hedonic.settings import Settings, load_settings
 
 
@@ -29,19 +28,29 @@ def serve(
     debug: DebugOption = False,
 ) -> None:
     """Serve champions on their ports, in the background, until `hedonic down`."""
-    from hedonic.endpoint import start_endpoint
+    from hedonic.rollback.refused_champion import start_or_tell
 
     settings = load_settings()
-    served = {}
+    served: dict[str, str] = {}
+    refused: list[str] = []
     console = terminal(as_json=as_json)
     for name in _datasets(settings, dataset):
         contract = load_contract(settings.expectations / f"{name}.yaml")
-        repair_pointer(settings, name)
-        with console.status(f"starting the endpoint of {name}"):
-            start_endpoint(settings, name, contract.serve.port)
+        for found in repair(settings, name):
+            console.print(found.sentence, style="yellow", markup=False)
+        try:
+            with console.status(f"starting the endpoint of {name}"):
+                start_or_tell(settings, contract)
+        except UserError:
+            raise
+        except HedonicError as err:  # the others are served all the same
+            refused.append(f"{name}: {err}")
+            continue
         served[name] = endpoint_url(settings, contract)
         console.print(f"{name} is served at {served[name]} until: hedonic down", markup=False)
         console.print(curl(served[name], [example_row(contract)]), markup=False)
+    if refused:
+        raise HedonicError("\n".join(refused))
     if as_json:
         write_object({"endpoints": served})
     if foreground:
@@ -50,9 +59,11 @@ def serve(
 
 def down(as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Stop everything that Hedonic started."""
+    from hedonic.roll_out import forget_containers
     from hedonic.supervisor import stop_all
 
-    stopped = stop_all(load_settings())
+    settings = load_settings()
+    stopped = stop_all(settings) + forget_containers(settings)
     terminal(as_json=as_json).print(f"stopped: {', '.join(stopped) or 'nothing was running'}", markup=False)
     if as_json:
         write_object({"stopped": stopped})
@@ -60,23 +71,14 @@ def down(as_json: JsonOption = False, debug: DebugOption = False) -> None:
 
 def _hold(settings: Settings, datasets: list[str]) -> None:
     """Wait for Ctrl-C or SIGTERM; then stop the endpoints. The supervisor keeps them alive meanwhile."""
-    from hedonic.endpoint import stop_endpoint
+    from hedonic.roll_out import take_back
 
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     over.wait()
     for dataset in datasets:
-        stop_endpoint(settings, dataset)
-
-
-def repair_pointer(settings: Settings, dataset: str) -> None:
-    """Make the endpoint's pointer say what the history says."""
-    history = History(settings.history)
-    try:
-        project_pointer(history, settings.home, dataset)
-    finally:
-        history.close()
+        take_back(settings, dataset)
 
 
 def _datasets(settings: Settings, dataset: str | None) -> list[str]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from hedonic.cli.console import DebugOption, terminal
-from hedonic.cli.serve import repair_pointer
 from hedonic.cli.status import read_champions
 from hedonic.data.contract import load_contract
-from hedonic.errors import UserError
+from hedonic.errors import HedonicError, UserError
+from hedonic.monitoring.repair import repair
 from hedonic.parts import (
     Part,
     parts,
+    refuse_open_pages,
     refuse_used_ports,
     server_part,
     start,
@@ -41,13 +44,14 @@ def up(
 ) -> None:
     """Start Prefect, a worker, the watcher, MLflow, Optuna, the endpoints and the front page."""
     settings, console = load_settings(), terminal(as_json=False)
+    refuse_open_pages(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     refuse_used_ports(settings)
     # Both end it cleanly, also where a shell started it in the background and had SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        _start(settings, console, first_champion=first_champion)
+        _start(settings, console, partial(_welcome, settings, train=first_champion))
         if detach:
             return
         console.print("\nCtrl-C ends all of it.")
@@ -79,10 +83,17 @@ def logs(
             typer.echo(more, nl=False) if more else time.sleep(_LOOK_EVERY_S / 4)
 
 
-def _start(settings: Settings, console: Console, *, first_champion: bool) -> None:
-    """Start all parts in their order, each waited for."""
-    from hedonic.deployments import deploy, request_first_champion
-    from hedonic.endpoint import start_endpoint
+def _start(settings: Settings, console: Console, welcome: Callable[[str], str] | None = None) -> None:
+    """Start all parts in their order, each waited for.
+
+    Args:
+        settings: of the project.
+        console: on which it is told.
+        welcome: what is done with a data set that has no champion, before anything can train it, and what
+            is told of it; None: it is left to the watcher.
+    """
+    from hedonic.deployments import deploy
+    from hedonic.rollback.refused_champion import start_or_tell
 
     def tell(part: Part) -> None:
         console.print(f"  {part.title:<12} {_page(settings, part)}", markup=False, highlight=False)
@@ -93,23 +104,47 @@ def _start(settings: Settings, console: Console, *, first_champion: bool) -> Non
         wait_until_ready(settings, server, tell)
     with console.status("deploying the flows"):
         deploy(settings)
+    champions = read_champions(settings, _datasets(settings))
+    with console.status("looking at the data sets"):
+        new = {name: welcome(name) for name, champion in champions.items() if welcome and champion is None}
     with console.status("starting the other parts"):
         start(settings, *(part for part in others if part.needs_server))
         for part in others:
             wait_until_ready(settings, part, tell)
-    for name, champion in read_champions(settings, _datasets(settings)).items():
+    for name, champion in champions.items():
         if champion is not None:
             contract = load_contract(settings.expectations / f"{name}.yaml")
-            repair_pointer(settings, name)
-            with console.status(f"starting the endpoint of {name}"):
-                endpoint = start_endpoint(settings, name, contract.serve.port)
-            console.print(f"  {name:<12} {endpoint.url}", markup=False, highlight=False)
-        elif first_champion:
+            for found in repair(settings, name):
+                console.print(f"  {found.sentence}", style="yellow", markup=False)
             try:
-                told = f"trains its first champion: {request_first_champion(settings, name)}"
-            except UserError as err:  # the others run all the same
-                told = f"has no champion. {err}"
+                with console.status(f"starting the endpoint of {name}"):
+                    told = start_or_tell(settings, contract).url
+            except UserError:
+                raise
+            except HedonicError as err:  # the others run all the same
+                told = f"is not served. {err}"
             console.print(f"  {name:<12} {told}", markup=False, highlight=False)
+        elif name in new:
+            console.print(f"  {name:<12} {new[name]}", markup=False, highlight=False)
+
+
+def _welcome(settings: Settings, dataset: str, *, train: bool) -> str:
+    """Return what is told of a data set that has no champion; the watcher knows what it holds now.
+
+    Its training is asked for here or not at all: the watcher's first sight of it must not start another.
+    """
+    from hedonic.deployments import request_first_champion
+    from hedonic.watching.look import take_note
+
+    try:
+        contract = load_contract(settings.expectations / f"{dataset}.yaml")
+        run = request_first_champion(settings, dataset) if train else None
+        take_note(settings, contract)
+    except (HedonicError, OSError) as err:  # the others run all the same
+        return f"has no champion. {err}"
+    return (
+        f"trains its first champion: {run}" if run else f"has no champion. Train one: hedonic run {dataset}"
+    )
 
 
 def _watch(settings: Settings, console: Console) -> None:
@@ -120,7 +155,7 @@ def _watch(settings: Settings, console: Console) -> None:
         time.sleep(_LOOK_EVERY_S)
         if supervisor.is_abandoned():
             console.print("the supervisor ended: everything is started again", style="yellow")
-            _start(settings, console, first_champion=False)
+            _start(settings, console)
             seen.clear()
         if supervisor.pid() is None:
             console.print("everything was stopped by `hedonic down`")
@@ -136,8 +171,10 @@ def _stop(settings: Settings, console: Console) -> None:
     """Stop everything, whatever is pressed meanwhile."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    from hedonic.roll_out import forget_containers
+
     with console.status("stopping"):
-        stopped = stop_all(settings)
+        stopped = stop_all(settings) + forget_containers(settings)
     console.print(f"stopped: {', '.join(stopped) or 'nothing ran'}", markup=False)
 
 

@@ -278,6 +278,9 @@ class CanaryPolicy(Frozen):
         return self
 
 
+VerdictRecord = Literal["promoted", "kept", "refused", "parked"]
+
+
 class GatePolicy(Frozen):
     """When a candidate replaces the champion; losses in absolute log error (0.01 is about 1 %)."""
 
@@ -291,6 +294,12 @@ class GatePolicy(Frozen):
     max_latency_ms: Annotated[float, Field(gt=0)] = 5.0
     # A contract that asks for none keeps the digest that it had before there were canaries.
     canary: CanaryPolicy | None = Field(default=None, exclude_if=lambda policy: policy is None)
+    # Likewise. A person approves what the gate would promote: `hedonic approve`.
+    approval: Literal["required"] | None = Field(default=None, exclude_if=lambda policy: policy is None)
+
+    def recorded_as(self, verdict: Literal["promoted", "kept", "refused"]) -> VerdictRecord:
+        """Return what the history says of a verdict: a promoting one is parked where a person decides."""
+        return "parked" if verdict == "promoted" and self.approval == "required" else verdict
 
 
 class Serve(Frozen):

@@ -57,7 +57,8 @@ def copy_source(contract: Contract, uri: str, scratch: Path) -> tuple[Path, str]
     if contract.source.sha256 not in (None, sha256):
         raise SourceError(
             f"{contract.name}: source {contract.source.uri} has sha256 {sha256}, the contract says "
-            f"{contract.source.sha256}. Restore the file, or put the new digest into source.sha256."
+            f"{contract.source.sha256}. Restore the file; or if this content is meant, put its digest into "
+            "source.sha256, or remove it to train on whatever the source holds."
         )
     return copy, sha256
 

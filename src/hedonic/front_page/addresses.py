@@ -13,11 +13,14 @@ from hedonic.settings import ServicePart, Settings
 
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, not listened on)
 
+_TRAINING = "?workflowType=machine_learning"
+"""Of MLflow's pages: it would show them among its tools for language models."""
+
 _PAGES = {
     "prefect": (("Runs", "/runs"), ("Deployments", "/deployments"), ("Automations", "/automations")),
     "worker": (("Work pool", f"/work-pools/work-pool/{WORK_POOL}"),),
     "watcher": (("Events", "/events"),),
-    "mlflow": (("Experiments", "/#/experiments"), ("Models", "/#/models")),
+    "mlflow": (("Experiments", f"/#/experiments{_TRAINING}"), ("Models", f"/#/models{_TRAINING}")),
     "optuna": (("Studies", "/dashboard/"),),
 }
 
@@ -103,16 +106,16 @@ class Addresses:
         return f"{self.prefect}/deployments/deployment/{deployment}"
 
     def experiment(self, experiment: str) -> str:
-        """Return the runs of an experiment: MLflow itself would open its overview for language models."""
-        return f"{self.mlflow}/#/experiments/{experiment}/runs"
+        """Return the runs of an experiment: MLflow itself would open its overview."""
+        return f"{self.mlflow}/#/experiments/{experiment}/runs{_TRAINING}"
 
     def mlflow_run(self, experiment: str, run: str) -> str:
         """Return the page of a run in MLflow."""
-        return f"{self.mlflow}/#/experiments/{experiment}/runs/{run}"
+        return f"{self.mlflow}/#/experiments/{experiment}/runs/{run}{_TRAINING}"
 
     def model_version(self, dataset: str, version: str) -> str:
         """Return the page of a version of the registered model."""
-        return f"{self.mlflow}/#/models/{quote(model_name(dataset))}/versions/{version}"
+        return f"{self.mlflow}/#/models/{quote(model_name(dataset))}/versions/{version}{_TRAINING}"
 
     def study(self, study: int) -> str:
         """Return the page of a study."""

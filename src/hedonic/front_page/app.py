@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator
 
 import httpx
@@ -20,6 +19,7 @@ from hedonic.front_page.door import Door, Manners, read_tokens
 from hedonic.front_page.gathering import Gathering
 from hedonic.front_page.page import icon, render
 from hedonic.front_page.rounds import Rounds
+from hedonic.serving.listening import is_loopback
 from hedonic.settings import Settings
 
 _OURS = {"127.0.0.1", "localhost", "::1"}
@@ -33,7 +33,7 @@ def make_app(settings: Settings, *, rounds: bool = True) -> Starlette:
     """
     tokens = read_tokens(settings)
     # Under another name a page elsewhere could read ours through its visitor's browser.
-    hosts = sorted(_OURS) if _is_loopback(settings.host) else ["*"]
+    hosts = sorted(_OURS) if is_loopback(settings.host) else ["*"]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -94,10 +94,3 @@ async def say_nothing_is_here(_request: Request, _error: Exception) -> Response:
     """Return 404, and what there will be."""
     told = "There is nothing here. Data Docs are written by the first validation: start a run.\n"
     return PlainTextResponse(told, 404)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from hedonic.durable_file import write_durably
 from hedonic.front_page.addresses import Addresses
+from hedonic.front_page.aliases import moved_aliases
 from hedonic.front_page.composition import Facts
 from hedonic.front_page.flow_runs import FlowRun
 from hedonic.front_page.gathering import Gathering
+from hedonic.front_page.refused_champions import refused_champions, serves_champion
 from hedonic.monitoring.alerts import Alert, AlertBook
 from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor
@@ -43,6 +45,7 @@ class Memory:
         pids: of each part with its definition, as last seen; kept in a file, for we are a part too.
         restarted: when each part was seen to be restarted last, or was found so.
         down_since: since when a part does not answer.
+        unserved_since: since when the champion of each data set is not what its endpoint serves.
         no_worker_since: since when Prefect hears of no worker; one that just started was not heard of yet.
     """
 
@@ -50,6 +53,7 @@ class Memory:
     pids: dict[str, tuple[int, str]] = field(default_factory=dict)
     restarted: dict[str, datetime] = field(default_factory=dict)
     down_since: dict[str, datetime] = field(default_factory=dict)
+    unserved_since: dict[str, datetime] = field(default_factory=dict)
     no_worker_since: datetime | None = None
 
 
@@ -115,6 +119,14 @@ def look_around(facts: Facts, memory: Memory, recent: tuple[Alert, ...]) -> Iter
             "part-restarted", tuple(_restarted(facts, memory)), lambda a: _is_calm(a, facts, memory)
         )
         yield Finding("part-down", tuple(_down(facts, memory)))
+    if "the history" not in known:
+        yield Finding(
+            "champion-refused",
+            tuple(refused_champions(facts, memory.unserved_since, DOWN)),
+            lambda a: serves_champion(a, facts),
+        )
+    if facts.tracked and "MLflow" not in known:
+        yield Finding("alias-moved", tuple(moved_aliases(facts)))
     if facts.orchestration is not None and "Prefect" not in known:
         yield Finding("worker-lost", tuple(_lost_workers(facts, memory)))
         yield Finding("schedule-missed", tuple(_missed(facts)))
@@ -157,15 +169,22 @@ def _down(facts: Facts, memory: Memory) -> Iterator[Alert]:
         since = memory.down_since.setdefault(name, facts.at)
         if facts.at - since >= DOWN:
             told = "does not run" if running.pid is None else f"runs, but {probe.problem if probe else ''}"
+            back = _way_back(name)
             yield Alert(
                 kind="part-down",
                 severity="critical",
                 key=f"part-down:{name}",
                 title=f"{name} is down",
-                text=f"It {told} since {since:%H:%M:%S} UTC. See: hedonic logs {name}",
+                text=f"It {told} since {since:%H:%M:%S} UTC. See: hedonic logs {name}{back}",
             )
     for name in set(memory.down_since) - set(facts.running or {}):
         del memory.down_since[name]
+
+
+def _way_back(name: str) -> str:
+    """Return what else to do about an endpoint that is down."""
+    dataset = name.removeprefix("endpoint-")
+    return "" if dataset == name else f". If it refuses its release there: hedonic rollback {dataset}"
 
 
 def _lost_workers(facts: Facts, memory: Memory) -> Iterator[Alert]:

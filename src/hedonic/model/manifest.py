@@ -62,7 +62,11 @@ class Manifest(ManifestFacts):
 
 
 class ReleaseRecord(Frozen):
-    """Who made a release, when and in which run: kept beside it, outside every digest."""
+    """Who made a release, when and in which run: kept beside it, outside every digest.
+
+    Attributes:
+        images: where its images were pushed: the digest that a registry gave, by the name there.
+    """
 
     format_version: Literal[1] = 1
     dataset: Name
@@ -75,6 +79,7 @@ class ReleaseRecord(Frozen):
     trial: int | None = None
     commit: str | None = None
     bento: str | None = None
+    images: dict[str, str] = Field(default_factory=dict, exclude_if=lambda images: not images)
     figures: dict[str, float | None] = Field(default_factory=dict)
 
     @field_validator("figures")

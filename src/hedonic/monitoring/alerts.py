@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 
 from pydantic import Field, ValidationError
 
@@ -21,10 +22,27 @@ from hedonic.settings import Settings
 Kind = Literal[
     "run-failed", "data-refused", "verdict-refused", "champion-promoted", "canary-stopped", "worker-lost",
     "schedule-missed", "automation-failed", "part-restarted", "part-down", "data-changed",
+    "approval-awaited", "alias-moved", "history-truncated", "rolled-back", "rollback-failed",
+    "champion-refused",
 ]  # fmt: skip
+
+Given = ParamSpec("Given")
 
 _logger = logging.getLogger("hedonic.alerts")
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
+
+
+def never_failing(tell: Callable[Given, None]) -> Callable[Given, None]:
+    """Return the same, but what it raises is logged: an alert is not worth a run."""
+
+    @functools.wraps(tell)
+    def told(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # an edge: whatever goes wrong in telling stays there
+            _logger.exception("what came of a run could not be told")
+
+    return told
 
 
 class Alert(Frozen):

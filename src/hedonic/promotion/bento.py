@@ -24,9 +24,13 @@ from hedonic.model.manifest import RECORD, Manifest, verify_release
 from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 SERVICE = Path("bentos/valuation.py")
+CONTAINER = (Path("bentos/container.py"), Path("bentos/health.py"))
+RECIPE = Path("deployments/images/valuation.Dockerfile")
+RECIPE_IN_BENTO = Path("env/docker/Dockerfile")
 LOCK = "requirements-serve.txt"
+LOCK_IN_BENTO = Path("env/python/requirements.txt")
 BAKED = "baked_release"
-LABEL, CODE_LABEL = "hedonic.release", "hedonic.code"
+LABEL, CODE_LABEL, BENTO_LABEL = "hedonic.release", "hedonic.code", "hedonic.bento"
 
 _PACKAGES = {"hedonic": Path("src/hedonic"), "bentos": Path("bentos")}
 _SAME_TIME = "creation_time: '2000-01-01T00:00:00+00:00'"
@@ -45,11 +49,11 @@ class Bento:
 def served_sources(root: Path) -> tuple[Path, ...]:
     """Return the project's files that the service imports, directly or not, relative to ``root``.
 
-    Found by following imports from ``bentos/valuation.py``, also those inside functions, so that no
-    list has to be kept; imports for type checking alone do not count.
+    Found by following imports from ``bentos/valuation.py`` and the container's command, also those inside
+    functions, so that no list has to be kept; imports for type checking alone do not count.
     """
     found: set[Path] = set()
-    waiting = [SERVICE]
+    waiting = [SERVICE, *CONTAINER]
     while waiting:
         path = waiting.pop()
         if path in found:
@@ -64,23 +68,61 @@ def served_sources(root: Path) -> tuple[Path, ...]:
 
 
 def bento_digest(root: Path, release: str) -> str:
-    """Return the sha256 over release digest, served sources, serving lock and BentoML's version."""
-    return _digest({"release": release, **_served_code(root)})
+    """Return the sha256 over release, served sources, lock, BentoML's version and the image's recipe."""
+    return _digest({"release": release, "recipe": _sha256(root / RECIPE), **_served_code(root)})
+
+
+def held_digest(bento: Path) -> str:
+    """Return the digest that a bento's tag must be the beginning of, computed from all that it holds.
+
+    Raises:
+        ReleaseRefused: it does not hold one whole release.
+    """
+    source = bento / "src"
+    releases = [path for path in (source / BAKED).iterdir() if path.is_dir()]
+    if len(releases) != 1:
+        raise ReleaseRefused(f"{bento.name}: a bento holds one release, not {len(releases)}")
+    held = {
+        path.relative_to(bento if path.is_relative_to(source / "hedonic") else source).as_posix(): _sha256(
+            path
+        )
+        for package in _PACKAGES
+        for path in (source / package).rglob("*.py")
+    }
+    return _digest(
+        {
+            "release": verify_release(releases[0]).digest,
+            "recipe": _sha256(bento / RECIPE_IN_BENTO),
+            "sources": held,
+            "lock": _sha256(bento / LOCK_IN_BENTO),
+            "bentoml": str(_facts(bento)["bentoml_version"]),
+        }
+    )
 
 
 def code_digest(root: Path) -> str:
     """Return the sha256 over the same without the release.
 
-    A process that runs this code can take another release in place.
+    A process that runs this code can take another release in place, whatever image it came in.
     """
     return _digest(_served_code(root))
 
 
 def bento_code(bento: Path) -> str | None:
     """Return the code digest of a built bento; None for one that was built before it had any."""
-    facts = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
-    code = facts["labels"].get(CODE_LABEL)
+    code = bento_labels(bento).get(CODE_LABEL)
     return None if code is None else str(code)
+
+
+def bento_labels(bento: Path) -> dict[str, str]:
+    """Return the labels of a built bento."""
+    labels: dict[str, str] = _facts(bento)["labels"]
+    return labels
+
+
+def _facts(bento: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
+    return facts
 
 
 def _served_code(root: Path) -> dict[str, Any]:
@@ -145,12 +187,13 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, stage / path)
     shutil.copyfile(_lock(root), stage / LOCK)
+    shutil.copyfile(root / RECIPE, stage / RECIPE.name)
     shutil.copytree(release, stage / BAKED / manifest.digest)
     config: dict[str, Any] = {
         "service": "bentos.valuation:Valuation",
         "name": f"hedonic-{manifest.dataset}",
         "description": f"Prices of {manifest.dataset}, release {manifest.digest}.",
-        "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), "hedonic.bento": digest},
+        "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), BENTO_LABEL: digest},
         "include": ["src/", "bentos/", f"{BAKED}/"],
         "docker": {"system_packages": ["libgomp1"]},
         "python": {"is_src_layout": True, "requirements_txt": f"./{LOCK}", "lock_packages": False},
@@ -180,7 +223,9 @@ def _build(scratch: Path, name: str, version: str) -> Path:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise HedonicError(f"{name}:{version}: bentoml build ended with {done.returncode}: {said}")
     # BentoML adds itself to the requirements without a hash; the lock, which has it, is installed as it is.
-    shutil.copyfile(stage / LOCK, built / "env" / "python" / "requirements.txt")
+    shutil.copyfile(stage / LOCK, built / LOCK_IN_BENTO)
+    # BentoML's own recipe is a template in which nothing can be left out.
+    shutil.copyfile(stage / RECIPE.name, built / RECIPE_IN_BENTO)
     facts = built / "bento.yaml"
     text, n_times = re.subn(r"^creation_time: .*$", _SAME_TIME, facts.read_text(encoding="utf-8"), flags=re.M)
     if n_times != 1:

@@ -25,6 +25,12 @@ _SQLITE = (
     """CREATE TRIGGER IF NOT EXISTS hedonic_history_next_only BEFORE INSERT ON hedonic_history
     WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM hedonic_history)
     BEGIN SELECT RAISE(ABORT, 'the history is append-only: a record is added at its end'); END""",
+    """CREATE TRIGGER IF NOT EXISTS hedonic_history_environment_no_update
+    BEFORE UPDATE ON hedonic_history_environment
+    BEGIN SELECT RAISE(ABORT, 'a history stays in the environment that began it'); END""",
+    """CREATE TRIGGER IF NOT EXISTS hedonic_history_environment_no_delete
+    BEFORE DELETE ON hedonic_history_environment
+    BEGIN SELECT RAISE(ABORT, 'a history stays in the environment that began it'); END""",
 )
 
 _POSTGRES = (
@@ -42,6 +48,11 @@ _POSTGRES = (
     END $$""",
     """CREATE OR REPLACE TRIGGER hedonic_history_next_only BEFORE INSERT ON hedonic_history
     FOR EACH ROW EXECUTE FUNCTION hedonic_history_next()""",
+    """CREATE OR REPLACE FUNCTION hedonic_history_environment_refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'a history stays in the environment that began it'; END $$""",
+    """CREATE OR REPLACE TRIGGER hedonic_history_environment_stays
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON hedonic_history_environment
+    FOR EACH STATEMENT EXECUTE FUNCTION hedonic_history_environment_refuse()""",
 )
 
 

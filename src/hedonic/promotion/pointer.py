@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 from typing import Literal
 
@@ -40,17 +41,21 @@ def read_pointer(home: Path, dataset: str) -> Pointer | None:
 def project_pointer(history: History, home: Path, dataset: str) -> Pointer | None:
     """Return the pointer as the history has it, after the file was made to say the same.
 
-    The champion is read again after each write: of two processes that project at once, whichever
-    writes last has seen the last promotion. With no champion the file is removed.
+    One process at a time: who read the champion earlier also writes earlier, so the file never goes back to
+    an older one. The champion is read again after each write. With no champion the file is removed.
     """
-    while True:
-        pointer = _pointer(history.champion(dataset))
-        if read_pointer(home, dataset) == pointer and (pointer or not pointer_path(home, dataset).exists()):
-            return pointer
-        if pointer is None:
-            pointer_path(home, dataset).unlink(missing_ok=True)
-        else:
-            write_durably(pointer_path(home, dataset), pointer.model_dump_json(indent=1) + "\n")
+    path = pointer_path(home, dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            pointer = _pointer(history.champion(dataset))
+            if read_pointer(home, dataset) == pointer and (pointer or not path.exists()):
+                return pointer
+            if pointer is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_durably(path, pointer.model_dump_json(indent=1) + "\n")
 
 
 def _pointer(champion: Record | None) -> Pointer | None:

@@ -6,12 +6,16 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from hedonic.data.contract import Column, Contract
+from hedonic.errors import HedonicError
 from hedonic.model.artifact import PortableModel, folder_digest
 from hedonic.promotion.evaluation import Evaluation
 from hedonic.promotion.served_frame import OUTPUTS, VALUATION_DATE
@@ -34,6 +38,7 @@ LOADER = "hedonic.promotion.served_frame"
 TAG_MODEL = "hedonic.model"
 TAG_RELEASE = "hedonic.release"
 TAG_STATUS = "hedonic.status"
+TAG_HEAD = "hedonic.history.head"
 
 # What loading and predicting import; the versions are those that made the model.
 _REQUIREMENTS = ("lightgbm", "mlflow", "numpy", "pandas", "pydantic", "pydantic-settings", "pyyaml")
@@ -62,6 +67,15 @@ def open_client(settings: Settings) -> MlflowClient:
     return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
 
 
+def has_store(settings: Settings) -> bool:
+    """Return whether there is a store yet."""
+    return _store_file(settings).exists()
+
+
+def _store_file(settings: Settings) -> Path:
+    return Path(settings.tracking_uri.removeprefix("sqlite:///"))
+
+
 def _make_store(settings: Settings) -> None:
     """Make the SQLite store where there is none: whole or not at all, by one process at a time.
 
@@ -70,7 +84,7 @@ def _make_store(settings: Settings) -> None:
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = Path(settings.tracking_uri.removeprefix("sqlite:///"))
+    store = _store_file(settings)
     if store.exists():
         return
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +248,59 @@ def reject_version(settings: Settings, dataset: str, version: int) -> None:
     open_client(settings).set_model_version_tag(model_name(dataset), str(version), TAG_STATUS, rejected)
 
 
-def project_champion(settings: Settings, dataset: str, release_digest: str | None) -> int | None:
+@dataclass(frozen=True, slots=True)
+class RegistryView:
+    """What the store says of a data set, for comparing it with the history.
+
+    Attributes:
+        champion: the version that has the alias; None where none has.
+        wanted: the version that should have it, by the release asked for; None where none is linked to it.
+        head: the tag with the history's head; None before it was first written.
+    """
+
+    champion: int | None
+    wanted: int | None
+    head: str | None
+
+
+def view(settings: Settings, dataset: str, release_digest: str | None) -> RegistryView | None:
+    """Return what the store says of a data set whose champion is that release; None of an unknown one.
+
+    Raises:
+        HedonicError: the store cannot be read.
+    """
+    if not has_store(settings):
+        return None
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client, name = open_client(settings), model_name(dataset)
+        found = client.search_registered_models(f"name = '{name}'")
+        if not found:
+            return None
+        alias = client.get_registered_model(name).aliases.get(CHAMPION)
+        return RegistryView(
+            champion=int(alias) if alias is not None else None,
+            wanted=_linked(client, name, release_digest),
+            head=found[0].tags.get(TAG_HEAD),
+        )
+    except (MlflowException, SQLAlchemyError) as err:
+        raise HedonicError(
+            f"{_store_file(settings)}: MLflow cannot read its store: {err}. Restore it, or move it away: it "
+            "is made anew."
+        ) from err
+
+
+def project_head(settings: Settings, dataset: str, head: str) -> None:
+    """Write the history's head as a tag of the registered model, if there is one."""
+    client, name = open_client(settings), model_name(dataset)
+    if client.search_registered_models(f"name = '{name}'"):
+        client.set_registered_model_tag(name, TAG_HEAD, head)
+
+
+def project_champion(
+    settings: Settings, dataset: str, release_digest: str | None, rejected: Collection[str] = ()
+) -> int | None:
     """Return the version that is ``champion`` now that the aliases follow the history.
 
     Called after a promotion and, as a repair, at every start: what holds already is left alone.
@@ -244,6 +310,7 @@ def project_champion(settings: Settings, dataset: str, release_digest: str | Non
         settings: name the store.
         dataset: the data set.
         release_digest: of the history's champion; None when there is none.
+        rejected: releases that were refused since they were registered: no challengers.
 
     Returns:
         The champion's version; None without a champion, or when no version of this store is
@@ -254,9 +321,12 @@ def project_champion(settings: Settings, dataset: str, release_digest: str | Non
     client, name = open_client(settings), model_name(dataset)
     if not client.search_registered_models(f"name = '{name}'"):
         return None
-    linked = _versions(client, name, TAG_RELEASE, release_digest) if release_digest else []
-    champion = max((int(v.version) for v in linked), default=None)
-    passed = [int(v.version) for v in _versions(client, name, TAG_STATUS, CHALLENGER)]
+    champion = _linked(client, name, release_digest)
+    passed = [
+        int(v.version)
+        for v in _versions(client, name, TAG_STATUS, CHALLENGER)
+        if v.tags.get(TAG_RELEASE) not in rejected
+    ]
     challenger = max((v for v in passed if v > (champion or 0)), default=None)
     wanted = {CHAMPION: champion, CHALLENGER: challenger}
     try:
@@ -265,6 +335,12 @@ def project_champion(settings: Settings, dataset: str, release_digest: str | Non
         # Another process writes the same projection of the same history: look, and write once more.
         _set_aliases(client, name, wanted)
     return champion
+
+
+def _linked(client: MlflowClient, name: str, release_digest: str | None) -> int | None:
+    """Return the newest version that is linked to a release."""
+    linked = _versions(client, name, TAG_RELEASE, release_digest) if release_digest else []
+    return max((int(v.version) for v in linked), default=None)
 
 
 def _set_aliases(client: MlflowClient, name: str, wanted: Mapping[str, int | None]) -> None:

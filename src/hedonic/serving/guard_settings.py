@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from hedonic.errors import UserError
+from hedonic.serving.listening import is_loopback
 
 PREFIX = "HEDONIC_GUARD__"
 TOKEN = "HEDONIC_API_TOKEN"  # noqa: S105 (the name of the variable)
@@ -133,7 +133,7 @@ def refuse_open_door(settings: GuardSettings, hosts: Iterable[str]) -> None:
     Raises:
         UserError: with what to set.
     """
-    outside = sorted(host for host in hosts if not _is_loopback(host))
+    outside = sorted(host for host in hosts if not is_loopback(host))
     if outside and not settings.tokens and not settings.allow_anonymous:
         raise UserError(
             f"{', '.join(outside)}: beyond loopback without a token, so everyone who reaches it may ask. "
@@ -145,10 +145,3 @@ def refuse_open_door(settings: GuardSettings, hosts: Iterable[str]) -> None:
 def _told(place: tuple[int | str, ...], message: str) -> str:
     name = str(place[0]).upper() if place else ""
     return f"{TOKEN if name == 'TOKENS' else PREFIX + name}: {message}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,7 +1,8 @@
-"""Where this process listens: the sockets it was given."""
+"""Where a process listens: the sockets that it was given, and whether others reach them."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,14 @@ from pathlib import Path
 def listening_hosts() -> frozenset[str]:
     """Return the addresses on which this process holds a listening TCP socket."""
     return frozenset(_hosts())
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether what listens on this address or name is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _hosts() -> Iterator[str]:

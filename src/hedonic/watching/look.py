@@ -23,7 +23,7 @@ from hedonic.promotion.history import History
 from hedonic.promotion.record import JUDGED
 from hedonic.settings import Settings
 from hedonic.watching.event import Emit, Event, dataset_event
-from hedonic.watching.sighting import DatasetSighting, Trouble, dataset_file
+from hedonic.watching.sighting import DatasetSighting, SightingFile, Trouble, dataset_file
 
 logger = logging.getLogger("hedonic.watch")
 
@@ -58,14 +58,37 @@ def look_at(settings: Settings, contract: Contract, emit: Emit) -> Look:
     """
     file = dataset_file(settings.home, contract.name)
     with file.alone():
-        before = file.read() or DatasetSighting(dataset=contract.name)
-        after, outcome, told = _Glance(settings, contract, before).take()
-        if after != before:
-            file.write(after)
-            logger.log(logging.WARNING if outcome == "unreadable" else logging.INFO, "%s", told)
-        event = after.announcing[-1] if after.announcing else None
+        after, found = _look(settings, contract, file, telling=True)
         file.deliver(after, emit)
-        return Look(dataset=contract.name, outcome=outcome, told=told, event=event)
+        return found
+
+
+def take_note(settings: Settings, contract: Contract) -> Look:
+    """Return what a look came to; new content is recorded as seen, and is told to nobody.
+
+    For who has just asked for a training of what is there: it is no news to the watcher then.
+
+    Raises:
+        HedonicError: the snapshot store or the history cannot be used.
+    """
+    file = dataset_file(settings.home, contract.name)
+    with file.alone():
+        return _look(settings, contract, file, telling=False)[1]
+
+
+def _look(
+    settings: Settings, contract: Contract, file: SightingFile[DatasetSighting], *, telling: bool
+) -> tuple[DatasetSighting, Look]:
+    """Return what is now on record, with the events that are to be delivered, and what the look came to."""
+    before = file.read() or DatasetSighting(dataset=contract.name)
+    after, outcome, told = _Glance(settings, contract, before).take()
+    if not telling:
+        after = after.without("dataset.changed")
+    if after != before:
+        file.write(after)
+        logger.log(logging.WARNING if outcome == "unreadable" else logging.INFO, "%s", told)
+    event = after.announcing[-1] if after.announcing else None
+    return after, Look(dataset=contract.name, outcome=outcome, told=told, event=event)
 
 
 _Seen = tuple[DatasetSighting, Outcome, str]

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, ValidationError
 from hedonic.data.contract import Frozen, Name
 from hedonic.data.snapshot import Snapshot
 from hedonic.durable_file import write_durably
-from hedonic.watching.event import Emit, Event
+from hedonic.watching.event import Emit, Event, EventName
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,12 @@ class Sighting(Frozen):
 
     def to_announce(self, event: Event) -> Self:
         """Return the sighting with an event to be delivered; of two of one name the later counts."""
-        waiting = tuple(other for other in self.announcing if other.name != event.name)
-        return self.model_copy(update={"announcing": (*waiting, event)})
+        return self.model_copy(update={"announcing": (*self.without(event.name).announcing, event)})
+
+    def without(self, name: EventName) -> Self:
+        """Return the sighting with no event of that name to be delivered."""
+        waiting = tuple(other for other in self.announcing if other.name != name)
+        return self.model_copy(update={"announcing": waiting})
 
     def delivered(self, event: Event) -> Self:
         """Return the sighting after the event was delivered."""

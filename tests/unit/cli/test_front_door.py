@@ -22,6 +22,7 @@ from hedonic.promotion.verdict import Verdict
 @dataclass(frozen=True)
 class TrainResult:
     outcome: str = "kept"
+    standing: str = "rejected"
     verdict: Verdict = Verdict(promoted=False, kind="kept", reasons=())
     release: str | None = None
     bento: str | None = None

@@ -12,6 +12,7 @@ import pytest
 
 from hedonic.cli import run
 from hedonic.orchestration import StepMessage
+from hedonic.promotion.history import Entry, History
 from hedonic.promotion.verdict import Finding, Verdict
 
 PREDICTION = {
@@ -32,7 +33,8 @@ def verdict(kind="promoted"):
 def result(project, outcome="promoted", **changes):
     values = {
         "outcome": outcome,
-        "verdict": verdict("promoted" if outcome == "unchanged" else outcome),
+        "standing": "champion" if outcome in ("promoted", "unchanged") else "rejected",
+        "verdict": verdict("promoted" if outcome in ("unchanged", "parked") else outcome),
         "release": "a" * 64,
         "bento": "toy:aaaa",
         "endpoint": "http://127.0.0.1:3999",
@@ -112,7 +114,7 @@ def test_machines_read_one_object_on_the_last_line_and_nothing_else(hedonic, flo
 
 @pytest.mark.parametrize(
     ("outcome", "plain", "required"),
-    [("promoted", 0, 0), ("kept", 0, 3), ("refused", 0, 3), ("unchanged", 0, 0)],
+    [("promoted", 0, 0), ("parked", 0, 3), ("kept", 0, 3), ("refused", 0, 3), ("unchanged", 0, 0)],
 )
 def test_the_exit_code_of_each_outcome(hedonic, flow, project, outcome, plain, required):
     flow.result = result(project, outcome)
@@ -123,6 +125,36 @@ def test_the_exit_code_of_each_outcome(hedonic, flow, project, outcome, plain, r
 def test_an_unchanged_data_set_answers_for_the_run_that_judged_it(hedonic, flow, project):
     flow.result = result(project, "unchanged", verdict=verdict("kept"))
     assert hedonic("run", "toy", "--require-promotion")[0] == 3
+
+
+def test_what_awaits_approval_says_so_and_is_no_champion_however_often_it_is_run(hedonic, flow, project):
+    told = "awaiting approval: hedonic approve toy --reason"
+    for outcome in ("parked", "unchanged"):
+        flow.result = result(project, outcome, standing="challenger", endpoint=None)
+        code, out, _ = hedonic("run", "toy", "--require-promotion")
+        assert (code, told in out) == (3, True)
+    for standing, code in (("champion", 0), ("rejected", 3)):
+        flow.result = result(project, "unchanged", standing=standing)
+        found, out, _ = hedonic("run", "toy", "--require-promotion")
+        assert (found, told in out) == (code, False)
+
+
+def test_what_an_unchanged_data_set_promoted_once_and_a_roll_back_left_is_not_champion(
+    hedonic, flow, project
+):
+    flow.result = result(project, "unchanged")
+    history = History(f"sqlite:///{project / '.hedonic' / 'history.db'}")
+    champion = None
+    for kind, release in (
+        ("promoted", "1" * 64),
+        ("promoted", flow.result.release),
+        ("rolled_back", "1" * 64),
+    ):
+        entry = Entry(dataset="toy", kind=kind, release=release, actor="ana", reason="x")
+        history.append(entry, expected_champion=champion)
+        champion = release
+        expected = 3 if kind == "rolled_back" else 0
+        assert hedonic("run", "toy", "--require-promotion")[0] == expected
 
 
 def test_a_result_with_nothing_to_show_is_shown(hedonic, flow, project):

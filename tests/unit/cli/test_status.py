@@ -10,8 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from hedonic.errors import ReleaseRefused
+from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.history import Entry, History
 from hedonic.promotion.pointer import pointer_path, project_pointer, read_pointer
+from hedonic.settings import Settings
 from tests.unit.cli.test_run import verdict
 
 A = "a" * 64
@@ -43,11 +46,13 @@ def champion(history):
 def supervisor(monkeypatch):
     """A supervisor that notes what it is asked for."""
     asked = []
-    endpoint = SimpleNamespace(
-        start_endpoint=lambda settings, dataset, port: asked.append((dataset, port)),
-        stop_endpoint=lambda settings, dataset: asked.append(f"stop {dataset}"),
+    monkeypatch.setattr(
+        "hedonic.rollback.refused_champion.start_endpoint",
+        lambda settings, dataset, port: asked.append((dataset, port)),
     )
-    monkeypatch.setitem(sys.modules, "hedonic.endpoint", endpoint)
+    monkeypatch.setattr(
+        "hedonic.roll_out.take_back", lambda settings, dataset: asked.append(f"stop {dataset}")
+    )
     stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"])
     monkeypatch.setitem(sys.modules, "hedonic.supervisor", stopped)
     return asked
@@ -101,6 +106,64 @@ def test_serve_repairs_the_pointer_and_starts_the_endpoint_on_the_contracts_port
     assert read_pointer(project / ".hedonic", "toy").release == A
     content = json.loads(hedonic("serve", "toy", "--json")[1].splitlines()[-1])
     assert content == {"endpoints": {"toy": f"http://127.0.0.1:{free_port}"}}
+
+
+@pytest.fixture
+def other(project, history):
+    """Another data set that has a champion."""
+    folder = project / "expectations"
+    text = (folder / "toy.yaml").read_text().replace("name: toy", "name: another")
+    (folder / "another.yaml").write_text(text)
+    entry = Entry(dataset="another", kind="promoted", release="b" * 64, actor="ana", reason="x")
+    history.append(entry, expected_champion=None)
+
+
+@pytest.fixture
+def refused(champion, other, supervisor, monkeypatch):
+    """An endpoint that refuses the champion of one of the two data sets."""
+
+    def start(settings, dataset, port):
+        if dataset == "another":
+            raise ReleaseRefused("its golden rows differ.")
+        supervisor.append((dataset, port))
+        return SimpleNamespace(url=f"http://127.0.0.1:{port}")
+
+    monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", start)
+    return supervisor
+
+
+def test_serve_serves_the_others_where_one_champion_is_refused_and_tells_the_way_back(
+    hedonic, refused, project, free_port
+):
+    code, out, err = hedonic("serve")
+    assert (code, refused) == (1, [("toy", free_port)])
+    assert f"toy is served at http://127.0.0.1:{free_port}" in out
+    assert "another: its golden rows differ. Go back: hedonic rollback another" in err
+    (alert,) = AlertBook(Settings(root=project, home=project / ".hedonic")).open()
+    assert (alert.key, alert.severity) == ("champion-refused:another", "critical")
+
+
+def test_up_starts_the_others_where_one_champion_is_refused_and_tells_the_way_back(
+    hedonic, refused, monkeypatch, free_port
+):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for name in ("refuse_used_ports", "start", "wait_until_ready"):
+        monkeypatch.setattr(f"hedonic.cli.up.{name}", lambda *_: None)
+    monkeypatch.setattr("hedonic.deployments.deploy", lambda settings: None)
+    try:
+        code, out, _ = hedonic("up", "--detach")
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert (code, refused) == (0, [("toy", free_port)])
+    assert "is not served. its golden rows differ. Go back: hedonic rollback another" in out
+    assert f"http://127.0.0.1:{free_port}" in out
+
+
+def test_status_tells_a_champion_whose_files_are_damaged_with_the_way_back(hedonic, champion):
+    assert "the champion is not served: release aaaa" in hedonic("status")[1]
+    assert "Go back: hedonic rollback toy" in hedonic("status")[1]
+    assert json.loads(hedonic("status", "--json")[1])["toy"]["problem"].startswith("release aaaa")
 
 
 @pytest.mark.parametrize("arguments", [(), ("toy",)])

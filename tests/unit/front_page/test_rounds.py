@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from hedonic.front_page.aliases import SETTLED
+from hedonic.front_page.books import Book, Books
 from hedonic.front_page.composition import Facts
 from hedonic.front_page.flow_runs import ActionFailure, Deployment, FlowRun, Orchestration
 from hedonic.front_page.look import Look
 from hedonic.front_page.rounds import CALM, DOWN, LATE, Rounds
-from hedonic.front_page.tools import Answered
+from hedonic.front_page.tools import Answered, Tracked
 from hedonic.monitoring.alerts import Alert, AlertBook
 from hedonic.settings import Settings
 from hedonic.supervisor import Running
@@ -30,6 +32,8 @@ class Round:
         self.orchestration: Orchestration | None = Orchestration(workers={"vm": "ONLINE"})
         self.problem: str | None = None
         self.unknown: tuple[str, ...] = ()
+        self.books: dict[str, Book] = {}
+        self.tracked: dict[str, Tracked] = {}
 
     def walk(self, later: timedelta = timedelta(seconds=15)) -> set[str]:
         """Return the keys of the alerts that are open after another round."""
@@ -37,9 +41,9 @@ class Round:
         probe: Look[Answered] = Look("", answers)
         probe.told, probe.problem = Answered(1.0), self.problem
         facts = Facts(
-            at=self.at, settings=self.settings, parts=(), books={}, alerts=(), running=self.running,
-            orchestration=self.orchestration, counted=None, tracked={}, studies={}, probes={"optuna": probe},
-            served={}, unknown=self.unknown,
+            at=self.at, settings=self.settings, parts=(), books=self.books, alerts=(), running=self.running,
+            orchestration=self.orchestration, counted=None, tracked=self.tracked, studies={},
+            probes={"optuna": probe}, served={}, unknown=self.unknown,
         )  # fmt: skip
         self.rounds.write(facts)
         return {alert.key for alert in AlertBook(self.settings).open()}
@@ -73,6 +77,22 @@ def run(state: str = "Failed", **changes: Any) -> FlowRun:
 def test_nothing_is_told_while_all_is_well(here: Round) -> None:
     here.orchestration = Orchestration(runs=(run("Completed"),), workers={"vm": "ONLINE"})
     assert here.walk() | here.walk() == set()
+
+
+def test_an_alias_of_mlflow_on_another_version_than_the_champions_is_told_until_it_is_put_back(
+    here: Round, champion: None
+) -> None:
+    here.books = Books(here.settings).read()
+    (book,) = here.books.values()
+    assert book.champion is not None
+    here.at = datetime.fromisoformat(book.champion.at)
+    here.tracked = {"small_county": Tracked("7", "4")}
+    assert here.walk() == set()  # the promotion may be writing it
+    assert here.walk(SETTLED) == {"alias-moved:small_county"}
+    here.tracked, here.unknown = {}, ("MLflow: nothing answers",)
+    assert here.walk() == {"alias-moved:small_county"}  # nobody knows
+    here.tracked, here.unknown = {"small_county": Tracked("7", "1")}, ()
+    assert here.walk() == set()
 
 
 def test_a_part_with_another_pid_was_restarted_and_is_well_again_once_it_was_calm(here: Round) -> None:

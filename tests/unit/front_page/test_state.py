@@ -30,6 +30,8 @@ from tests.unit.front_page.conftest import (
 )
 from tests.unit.front_page.conftest import ago as before
 
+TRAINING = "?workflowType=machine_learning"
+
 Told = TypeVar("Told")
 
 
@@ -69,11 +71,11 @@ def test_the_champion_has_its_figures_with_units_and_a_link_to_each_tool(
     links = {link.title: link.url for link in (*dataset.champion.links, *dataset.links)}
     assert links == {
         "Flow run": f"http://127.0.0.1:{ports.prefect}/v2/runs/flow-run/{RUN}",
-        "MLflow run": f"http://127.0.0.1:{ports.mlflow}/#/experiments/7/runs/{MLFLOW_RUN}",
-        "Model version": f"http://127.0.0.1:{ports.mlflow}/#/models/hedonic-{DATASET}/versions/4",
+        "MLflow run": f"http://127.0.0.1:{ports.mlflow}/#/experiments/7/runs/{MLFLOW_RUN}{TRAINING}",
+        "Model version": f"http://127.0.0.1:{ports.mlflow}/#/models/hedonic-{DATASET}/versions/4{TRAINING}",
         "Study": f"http://127.0.0.1:{ports.optuna}/dashboard/studies/3",
         "Latest study": f"http://127.0.0.1:{ports.optuna}/dashboard/studies/3",
-        "Experiment": f"http://127.0.0.1:{ports.mlflow}/#/experiments/7/runs",
+        "Experiment": f"http://127.0.0.1:{ports.mlflow}/#/experiments/7/runs{TRAINING}",
         "Train": f"http://127.0.0.1:{ports.prefect}/v2/deployments/deployment/{TRAIN}",
     }
     assert dataset.serves == RELEASE[:16]

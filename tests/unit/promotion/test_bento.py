@@ -11,10 +11,12 @@ import yaml
 
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.promotion.bento import (
+    RECIPE,
     bento_code,
     bento_digest,
     build_bento,
     code_digest,
+    held_digest,
     served_sources,
     tree_digest,
 )
@@ -26,7 +28,7 @@ LOCK = f"bentoml==1.4.39 \\\n    --hash=sha256:{'a' * 64}\nnumpy==2.4.6 \\\n    
 
 def copied_project(folder):
     """Return a project that holds what is served, and something that is not."""
-    for path in served_sources(ROOT):
+    for path in (*served_sources(ROOT), RECIPE):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
     (folder / "src" / "hedonic" / "secret.py").write_text("import pandas\n")
@@ -81,8 +83,10 @@ def test_an_import_for_type_checking_or_of_others_is_not_served(tmp_path):
         "if TYPE_CHECKING:\n    from hedonic import only_typed\n"
         "def f():\n    from hedonic import later\n"
     )
+    for name in ("container", "health"):
+        (tmp_path / "bentos" / f"{name}.py").touch()
     names = [path.name for path in served_sources(tmp_path)]
-    assert names == ["valuation.py", "__init__.py", "later.py", "needed.py"]
+    assert names == ["container.py", "health.py", "valuation.py", "__init__.py", "later.py", "needed.py"]
 
 
 def test_a_release_that_was_never_promoted_gets_no_bento(project, release, tmp_path):
@@ -122,6 +126,26 @@ def test_the_bento_holds_what_is_served_and_nothing_else(bento, project, release
 
 
 @pytest.mark.slow
+def test_the_digest_is_found_again_in_what_the_bento_holds_and_every_change_is_seen(bento, tmp_path):
+    assert held_digest(bento.folder) == bento.digest
+    for number, name in enumerate(
+        (
+            "src/bentos/health.py",
+            "src/hedonic/errors.py",
+            "env/python/requirements.txt",
+            "env/docker/Dockerfile",
+        )
+    ):
+        changed = shutil.copytree(bento.folder, tmp_path / str(number))
+        (changed / name).write_text("# changed\n")
+        assert held_digest(changed) != bento.digest, name
+    changed = shutil.copytree(bento.folder, tmp_path / "release")
+    (changed / "src" / "baked_release" / ("e" * 64)).mkdir()
+    with pytest.raises(ReleaseRefused, match="holds one release, not 2"):
+        held_digest(changed)
+
+
+@pytest.mark.slow
 def test_the_bento_is_labelled_with_its_release_and_has_no_date_of_its_own(bento, release):
     facts = yaml.safe_load((bento.folder / "bento.yaml").read_text())
     assert facts["labels"]["hedonic.release"] == release.name
@@ -157,6 +181,10 @@ def test_other_sources_another_lock_and_another_release_are_another_bento(projec
     assert bento_digest(changed, release.name) == digest
     (changed / "src" / "hedonic" / "secret.py").write_text("# not served\n")
     assert bento_digest(changed, release.name) == digest
+    (changed / RECIPE).write_text("FROM scratch\n")
+    assert bento_digest(changed, release.name) != digest
+    assert code_digest(changed) == code_digest(project)  # a running process need not end for it
+    shutil.copy(project / RECIPE, changed / RECIPE)
     (changed / "src" / "hedonic" / "errors.py").write_text("# served\n")
     assert bento_digest(changed, release.name) != digest
     shutil.copy(project / "src" / "hedonic" / "errors.py", changed / "src" / "hedonic" / "errors.py")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -21,8 +21,9 @@ from pydantic import ValidationError
 
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion import history as history_module
-from hedonic.promotion.history import Entry, History, StaleChampion
+from hedonic.promotion.history import Entry, History, StaleChampion, WrongEnvironment
 from hedonic.promotion.record import GENESIS
+from hedonic.promotion.standing import IllegalTransition
 from hedonic.promotion.verdict import Finding, Verdict
 
 SRC = Path(history_module.__file__).parents[2]
@@ -155,6 +156,114 @@ def test_an_entry_refuses_kinds_and_digests_it_does_not_know():
         entry("promoted", release="not-a-digest")
 
 
+def test_a_failed_attempt_says_what_failed_and_changes_no_champion(history):
+    promote(history, A)
+    failed = history.append(entry("failed", release=B, failure="the endpoint did not get ready"))
+    assert (failed.failure, failed.incumbent) == ("the endpoint did not get ready", A)
+    assert history.champion("king_county").release == A
+    with pytest.raises(ValidationError, match="kind failed has failure=None"):
+        entry("failed")
+    with pytest.raises(ValidationError, match="kind kept has failure='x'"):
+        entry("kept", failure="x")
+
+
+def test_a_record_that_does_not_fit_the_standing_of_its_release_is_not_written(history):
+    promote(history, A)
+    before = history.records()
+    refused = "king_county: release b{12} is candidate; only one that is challenger can be approved"
+    with pytest.raises(IllegalTransition, match=refused):
+        history.append(entry("approved", release=B), expected_champion=A)
+    with pytest.raises(IllegalTransition, match="is champion; only one that is archived can be rolled back"):
+        history.append(entry("rolled_back", release=A), expected_champion=A)
+    with pytest.raises(IllegalTransition, match="is champion; .* can be collected"):
+        history.append(entry("collected", release=A))
+    assert history.records() == before
+
+
+def test_a_flow_run_has_one_verdict_however_often_it_is_recorded(history):
+    told = entry("promoted", release=A, flow_run="run-1")
+    first = history.append(told, expected_champion=None)
+    assert history.append(told, expected_champion=None) == first
+    assert history.append(entry("refused", flow_run="run-1")) == first
+    assert history.append(entry("kept", flow_run="run-11")).seq == 2
+    assert history.append(entry("failed", flow_run="run-1", failure="x")).seq == 3
+
+
+def test_what_was_champion_at_a_time_is_told_with_its_end(history):
+    first = promote(history, A)
+    history.append(entry("kept"))
+    second = promote(history, B, expected=A)
+    before = datetime.fromisoformat(first.at) - timedelta(microseconds=1)
+    assert history.champion_at("king_county", before) is None
+    assert history.champion_at("california", datetime.now(UTC)) is None
+    reign = history.champion_at("king_county", datetime.fromisoformat(second.at) - timedelta(microseconds=1))
+    assert (reign.record, reign.since, reign.until) == (first, first.at, second.at)
+    reign = history.champion_at("king_county", datetime.fromisoformat(second.at))
+    assert (reign.record, reign.until) == (second, None)
+
+
+def test_a_clock_that_was_set_back_does_not_reorder_the_records(history, monkeypatch):
+    first = promote(history, A)
+
+    class Yesterday(datetime):
+        @classmethod
+        def now(cls, zone):
+            return datetime.now(zone) - timedelta(days=1)
+
+    monkeypatch.setattr(history_module, "datetime", Yesterday)
+    assert promote(history, B, expected=A).at == first.at
+
+
+def test_what_waits_for_a_person_is_told_until_it_is_decided_or_the_champion_moved(history):
+    promote(history, A)
+    assert history.parked("king_county") == ()
+    history.append(entry("parked", release=B), expected_champion=A)
+    again = history.append(entry("parked", release=B, reason="again"), expected_champion=A)
+    other = history.append(entry("parked", release=C), expected_champion=A)
+    assert history.parked("king_county") == (again, other)
+    history.append(entry("rejected", release=C))
+    assert history.parked("king_county") == (again,)
+    assert history.standing("king_county", C) == "rejected"
+    promote(history, C, expected=A)
+    assert history.parked("king_county") == ()
+    assert history.standing("king_county", B) == "candidate"
+    assert history.standing("king_county", "f" * 64) == "candidate"
+
+
+# Environments
+
+
+def test_a_history_is_of_the_environment_that_began_it(url):
+    production, staging = History(url, "production"), History(url, "staging")
+    assert staging.environment() is None
+    promote(production, A)
+    assert staging.environment() == "production"
+    assert staging.champion("king_county").release == A
+    fix = "is that of production, and this process is of staging.*HEDONIC_ENVIRONMENT=production"
+    with pytest.raises(WrongEnvironment, match=fix):
+        promote(staging, B, expected=A)
+    with pytest.raises(WrongEnvironment, match=fix):
+        staging.require_environment()
+    production.require_environment()
+    assert len(production.records()) == 1
+    for opened in (production, staging):
+        opened.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE hedonic_history_environment SET environment = 'staging'",
+        "DELETE FROM hedonic_history_environment",
+    ],
+)
+def test_the_store_itself_refuses_to_change_the_environment(history, url, statement):
+    promote(history, A)
+    with connected(url) as connection, pytest.raises((sqlite3.Error, psycopg.Error), match="stays in"):
+        connection.execute(statement)
+    assert history.environment() == "production"
+
+
 def test_a_recipe_is_found_again_with_its_last_verdict(history):
     assert history.find_recipe("king_county", C) is None
     history.append(entry("kept", recipe=C, reason="first"))
@@ -271,12 +380,36 @@ def test_a_record_of_a_newer_format_is_refused_for_reading_and_writing(history, 
     promote(history, A)
     tampered(
         url,
-        """UPDATE hedonic_history SET body = replace(body, '"format_version":1', '"format_version":2')""",
+        """UPDATE hedonic_history SET body = replace(body, '"format_version":2', '"format_version":3')""",
     )
-    with pytest.raises(HedonicError, match="format_version 2, newer than 1, .* Upgrade Hedonic"):
+    with pytest.raises(HedonicError, match="format_version 3, newer than 2, .* Upgrade Hedonic"):
         history.champion("king_county")
-    with pytest.raises(HedonicError, match="format_version 2"):
+    with pytest.raises(HedonicError, match="format_version 3"):
         history.append(entry("kept"))
+
+
+# As Hedonic wrote it before format 2.
+OLD_BODY = (
+    '{"actor":"ana","at":"2026-11-20T08:00:00.000000+00:00","bento":"king_county:1","candidate":null,'
+    '"dataset":"king_county","figures":{},"flow_run":null,"format_version":1,"kind":"promoted",'
+    '"mlflow_run":null,"previous":"' + GENESIS + '","reason":"nightly","recipe":null,"release":"' + A + '",'
+    '"seq":1,"snapshot":null,"verdict":null}'
+)
+
+
+def test_a_record_of_an_older_format_is_migrated_and_its_chain_goes_on(history, url):
+    digest = hashlib.sha256(OLD_BODY.encode()).hexdigest()
+    with connected(url) as connection:
+        connection.execute(
+            "INSERT INTO hedonic_history (seq, dataset, kind, recipe, body, previous, hash) "
+            f"VALUES (1, 'king_county', 'promoted', NULL, '{OLD_BODY}', '{GENESIS}', '{digest}')"
+        )
+    old = history.champion("king_county")
+    assert (old.release, old.format_version, old.incumbent, old.failure) == (A, 2, None, None)
+    assert history.environment() == "production"  # where there were no environments yet
+    new = promote(history, B, expected=A)
+    assert (new.incumbent, new.previous) == (A, digest)
+    assert history.verify_chain() == ()
 
 
 def test_a_damaged_record_is_told_from_a_newer_one(history, url):
@@ -316,7 +449,7 @@ def test_a_url_that_names_no_store_is_the_users_error(url):
 
 CHILD = """
 import sys
-from hedonic.promotion.history import Entry, History, StaleChampion
+from hedonic.promotion.history import Entry, History, StaleChampion, WrongEnvironment
 
 url, who, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -16,7 +17,7 @@ from hedonic.data.contract import Contract
 from hedonic.promotion.history import Entry, History
 from hedonic.settings import Settings
 from hedonic.watching.event import Event, NotDelivered
-from hedonic.watching.look import Look, look_at
+from hedonic.watching.look import Look, look_at, take_note
 from tests.contracts import car_contract, car_frame
 from tests.watched import DEBOUNCE_S, make_watched, put, wait_until
 
@@ -74,6 +75,49 @@ def test_new_content_is_told_with_what_differs(town: Town) -> None:
     assert (second.payload["added"], second.payload["removed"]) == (200, 300)
     assert str(second.payload["reason"]).startswith("data changed: +200 rows, -300 rows")
     assert "| age |" in str(second.payload["difference"])
+
+
+def test_content_that_was_taken_note_of_is_no_news_and_what_comes_after_it_is(town: Town) -> None:
+    put(car_frame(), town.file)
+    wait_until(lambda: take_note(town.settings, CARS).outcome == "changed", "it is taken note of")
+    assert town.look().outcome == "unchanged"
+    assert town.told == []
+    put(car_frame(200), town.file)
+    assert town.look().outcome == "changed"
+    assert town.names() == ["dataset.changed"]
+    assert str(town.told[0].payload["summary"]).startswith("+200 rows, -300 rows")
+
+
+def test_taking_note_takes_back_news_that_was_not_delivered_and_keeps_a_complaint(town: Town) -> None:
+    def nobody(_event: Event) -> None:
+        raise NotDelivered("nobody listens")
+
+    put(car_frame(), town.file)
+    with pytest.raises(NotDelivered, match="nobody listens"):
+        wait_until(lambda: look_at(town.settings, CARS, nobody).outcome == "changed", "it is looked at")
+    take_note(town.settings, CARS)
+    assert town.look().outcome == "unchanged"
+    assert town.told == []
+    town.file.write_bytes(b"no table")
+    wait_until(lambda: take_note(town.settings, CARS).outcome == "unreadable", "it is given up")
+    town.look()
+    assert town.names() == ["dataset.unreadable"]
+
+
+def test_other_content_of_a_pinned_source_is_told_with_the_fix_and_is_news_once_the_pin_is_gone(
+    town: Town,
+) -> None:
+    put(car_frame(), town.file)
+    pin = hashlib.sha256(town.file.read_bytes()).hexdigest()
+    town.contract = car_contract(source={"uri": "data/cars.parquet", "sha256": pin})
+    assert town.look().outcome == "changed"
+    put(car_frame(200), town.file)
+    wait_until(lambda: town.look().outcome == "unreadable", "it is given up")
+    assert town.names() == ["dataset.changed", "dataset.unreadable"]
+    assert "or remove it to train on whatever the source holds" in str(town.told[1].payload["problem"])
+    town.contract = CARS
+    assert town.look().outcome == "changed"
+    assert town.names() == ["dataset.changed", "dataset.unreadable", "dataset.changed"]
 
 
 def test_nothing_is_told_twice(town: Town) -> None:

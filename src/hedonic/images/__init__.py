@@ -1,0 +1,1 @@
+"""Images: what is built, listed, told the parts of, and pushed; and the engine that does it."""

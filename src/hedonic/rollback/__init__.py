@@ -1,0 +1,1 @@
+"""Roll-back: an earlier champion serves again, by hand or by itself."""

@@ -1,0 +1,43 @@
+"""Failing: an attempt to promote that came to nothing after its verdict, for the history."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from prefect import State
+from prefect.client.schemas.objects import FlowRun
+
+from hedonic.lineage import actor
+from hedonic.monitoring.alerts import never_failing
+from hedonic.promotion.history import open_history
+from hedonic.promotion.record import Entry
+from hedonic.settings import Settings
+from hedonic.step_key import StepBook
+from tasks.alerting import stated
+
+
+@never_failing
+def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: State[Any]) -> None:
+    """Record that a run failed or crashed after its verdict; before one there was nothing to promote."""
+    decided = StepBook(settings).latest(dataset, "decide")
+    if decided is None or decided.flow_run != str(flow_run.id):
+        return
+    error = stated(state)
+    with closing(open_history(settings)) as history:
+        judged = [
+            r for r in history.records(dataset) if r.flow_run == decided.flow_run and r.kind != "failed"
+        ]
+        history.append(
+            Entry(
+                dataset=dataset,
+                kind="failed",
+                release=judged[-1].release if judged else None,
+                candidate=decided.arguments["candidate"]["digest"],
+                verdict=decided.output,
+                actor=actor(),
+                reason=str(flow_run.parameters.get("reason", "by hand")),
+                flow_run=decided.flow_run,
+                failure=str(error) if error is not None else (state.message or state.name or "unknown"),
+            )
+        )
