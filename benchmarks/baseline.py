@@ -65,7 +65,7 @@ def measure(settings: Settings, dataset: str) -> Outcome:
         data,
         budget=Budget(trials=contract.search.trials),
         seed=SEED,
-        journal=settings.studies,
+        studies=settings.studies,
         name="baseline",
         attributes={},
         workers=settings.workers,

@@ -12,13 +12,12 @@ def tool_links(settings: Settings, contract: Contract, study: str, run_id: str) 
     """Return the addresses of the MLflow run, the study, the Data Docs and the endpoint, by what is there."""
     from hedonic.model.search import open_storage, study_number
 
-    host, ports = settings.host, settings.ports
     number = study_number(open_storage(settings.studies), study)
     links = {
         "MLflow run": Tracking(settings, contract.name).url(run_id),
-        "Optuna study": f"http://{host}:{ports.optuna}/dashboard/studies/{number}",
-        "Data Docs": f"http://{host}:{ports.front_page}/data-docs/index.html",
-        "endpoint": f"http://{host}:{contract.serve.port}/model/info",
+        "Optuna study": f"{settings.page('optuna')}/dashboard/studies/{number}",
+        "Data Docs": f"{settings.page('front_page')}/data-docs/index.html",
+        "endpoint": f"{settings.endpoint_page(contract.name, contract.serve.port)}/model/info",
     }
     run = own_url()
     return {**links, "Prefect run": run} if run else links

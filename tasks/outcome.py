@@ -117,8 +117,8 @@ def outcome_of(
     """Return the outcome, outside any flow run."""
     settings = load_settings()
     written = {"snapshot": settings.snapshots / contract.name / (record.snapshot or "")}
-    written |= {"study": settings.studies, "Data Docs": settings.data_docs / "index.html"}
-    written |= {"reports": settings.reports, "MLflow": settings.home / "mlflow" / "mlflow.db"}
+    written |= {"study": settings.written_studies, "Data Docs": settings.data_docs / "index.html"}
+    written |= {"reports": settings.reports, "MLflow": settings.written_tracking}
     if record.release:
         written["release"] = settings.releases / contract.name / record.release
     return TrainResult(
@@ -127,7 +127,7 @@ def outcome_of(
         verdict=record.verdict,
         release=record.release,
         bento=record.bento,
-        endpoint=f"http://{settings.host}:{contract.serve.port}" if answer else None,
+        endpoint=settings.endpoint_page(contract.name, contract.serve.port) if answer else None,
         prediction=answer,
         figures=dict(record.figures),
         written={name: str(path) for name, path in written.items()},

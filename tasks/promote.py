@@ -118,7 +118,7 @@ def register(
     show_link(
         "model-version",
         contract.name,
-        f"http://{settings.host}:{settings.ports.mlflow}/#/models/{model_name(contract.name)}/versions/{version}",
+        f"{settings.page('mlflow')}/#/models/{model_name(contract.name)}/versions/{version}",
         f"{model_name(contract.name)} version {version}",
         f"The model as MLflow has it: {'challenger' if verdict.promoted else 'rejected'}",
     )

@@ -45,7 +45,7 @@ def tune(contract: Contract, validated: ValidatedSnapshot, budget: Budget, seed:
         data,
         budget=budget,
         seed=seed,
-        journal=settings.studies,
+        studies=settings.studies,
         name=f"{contract.name}-{datetime.now(UTC):%Y-%m-%d}-{validated.snapshot.digest[:8]}",
         attributes={"mlflow_run": run_id, "prefect_flow_run": str(flow_run.id)},
         workers=settings.workers,

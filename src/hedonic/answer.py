@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from hedonic.data.contract import Contract
 from hedonic.errors import HedonicError, UserError
@@ -17,7 +18,7 @@ _TIMEOUT_S = 30.0
 
 def endpoint_url(settings: Settings, contract: Contract) -> str:
     """Return the address of a data set's endpoint."""
-    return f"http://{settings.host}:{contract.serve.port}"
+    return settings.endpoint_address(contract.name, contract.serve.port)
 
 
 def example_row(contract: Contract) -> dict[str, Any]:
@@ -38,12 +39,11 @@ def ask(settings: Settings, contract: Contract, rows: Sequence[Any]) -> dict[str
         UserError: nothing listens, or the rows are refused; every problem is named.
         HedonicError: the endpoint failed.
     """
-    port = contract.serve.port
-    connection = http.client.HTTPConnection(settings.host, port, timeout=_TIMEOUT_S)
+    connection, base = _connection(endpoint_url(settings, contract))
     try:
         body = json.dumps({"instances": list(rows)}, allow_nan=False)
         connection.request(
-            "POST", "/predict", body, {"content-type": "application/json", **settings.authorization}
+            "POST", f"{base}/predict", body, {"content-type": "application/json", **settings.authorization}
         )
         reply = connection.getresponse()
         status, raw = reply.status, reply.read()
@@ -77,9 +77,9 @@ def endpoint_info(
     Raises:
         UserError: it asks for a token that we do not have.
     """
-    connection = http.client.HTTPConnection(settings.host, contract.serve.port, timeout=timeout_s)
+    connection, base = _connection(endpoint_url(settings, contract), timeout_s)
     try:
-        connection.request("GET", "/model/info", headers=settings.authorization)
+        connection.request("GET", f"{base}/model/info", headers=settings.authorization)
         reply = connection.getresponse()
         status, raw = reply.status, reply.read()
     except (OSError, http.client.HTTPException):
@@ -104,6 +104,13 @@ def describe(prediction: Mapping[str, Any]) -> str:
         lines.append(f"  confidence {confidence['grade']}: {confidence['reason']}")
     lines += [f"  warning: {warning}" for warning in prediction.get("warnings", ())]
     return "\n".join(lines)
+
+
+def _connection(url: str, timeout_s: float = _TIMEOUT_S) -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection to the host of the address, and the path below which it answers."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=timeout_s), parts.path
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:

@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hedonic.errors import HedonicError, ReleaseRefused
+from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import verify_release
 from hedonic.promotion.bento import bento_code, code_digest, stored_bento
 from hedonic.promotion.built_bento import verify_bento
 from hedonic.promotion.pointer import pointer_path
 from hedonic.serving.golden import verify_served
-from hedonic.serving.source import champion_source
+from hedonic.serving.source import Source, champion_source
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, log_tail
 
@@ -40,13 +40,14 @@ class Endpoint:
 
     Attributes:
         release: the digest of the release that it serves.
+        pid: None where it runs in a container of its own.
         bento: the tag of the bento whose code it runs, which may be that of an earlier champion; None when
             it runs from the project's folder.
     """
 
     dataset: str
     url: str
-    pid: int
+    pid: int | None
     release: str
     bento: str | None
 
@@ -64,6 +65,7 @@ def start_endpoint(
     One that serves it already is left alone. One that serves another release by the same code takes the
     champion in place, or refuses it and goes on serving what it serves. One of other code is replaced: its
     callers wait for the new process, for the socket stays. Every golden row is asked over HTTP at the end.
+    One that runs elsewhere is not ours to start: it follows the pointer, and is waited for.
 
     Args:
         settings: name the project.
@@ -80,16 +82,16 @@ def start_endpoint(
     """
     source = champion_source(settings.home, dataset)
     verify_release(source.folder, source.release)
+    url = settings.endpoint_address(dataset, port)
+    if settings.services.endpoint is not None:
+        return _await_elsewhere(settings, source, dataset, url, limit_s)
     name, supervisor = process_name(dataset), Supervisor(settings)
-    url = f"http://{settings.host}:{port}"
     process = _process(settings, supervisor, dataset, port, source.bento)
     before = supervisor.process_pid(name)
     supervisor.keep(process)
     waiting = _Waiting(supervisor, name, url, source.release, settings.authorization)
     if before is not None and supervisor.process_pid(name) == before:
-        asked_at = datetime.now(UTC)
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(pointer_path(settings.home, dataset))  # a release that was refused is looked at again
+        asked_at = _ask_to_look_again(settings, dataset)
         pid = waiting.for_swap(before, asked_at, limit_s)
     else:
         try:
@@ -107,8 +109,52 @@ def start_endpoint(
     return Endpoint(dataset, url, pid, source.release, process.environment[BENTO] or None)
 
 
+def _await_elsewhere(settings: Settings, source: Source, dataset: str, url: str, limit_s: float) -> Endpoint:
+    """Return the endpoint once the container of its own that follows the pointer serves the champion."""
+    asked_at = _ask_to_look_again(settings, dataset)
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        info = _info(url, settings.authorization, timeout_s=2.0)
+        if info is not None and info["model"]["release"] == source.release:
+            verify_served(url, source.folder, headers=settings.authorization)
+            return Endpoint(dataset, url, None, source.release, info["bento"])
+        if info is not None:
+            _refuse_what_was_refused(info, source.release, asked_at, url)
+        time.sleep(_POLL_S)
+    raise HedonicError(
+        f"{url}: does not serve release {source.release[:16]} after {limit_s:.0f} s. Does its container run, "
+        f"with our HEDONIC_HOME and HEDONIC_RELEASE_URI=champion:{dataset}? See its log."
+    )
+
+
+def _ask_to_look_again(settings: Settings, dataset: str) -> datetime:
+    """Return when the pointer was touched: a release that was refused before is looked at again."""
+    asked_at = datetime.now(UTC)
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(pointer_path(settings.home, dataset))
+    return asked_at
+
+
+def _refuse_what_was_refused(info: Mapping[str, Any], release: str, asked_at: datetime, where: str) -> None:
+    """Raise ReleaseRefused where the endpoint refused the release since it was asked to look."""
+    refused = info.get("refused")
+    if refused and refused["release"] == release and datetime.fromisoformat(refused["at"]) >= asked_at:
+        served = info["model"]["release"]
+        raise ReleaseRefused(
+            f"{where}: refused, and release {served[:16]} is still served: {refused['reason']}"
+        )
+
+
 def stop_endpoint(settings: Settings, dataset: str) -> None:
-    """Stop the endpoint of a data set, if it runs."""
+    """Stop the endpoint of a data set, if it runs.
+
+    Raises:
+        UserError: it runs elsewhere.
+    """
+    if settings.services.endpoint is not None:
+        raise UserError(
+            f"{dataset}: its endpoint runs in a container of its own (HEDONIC_SERVICES__ENDPOINT): stop that."
+        )
     Supervisor(settings).drop(process_name(dataset))
 
 
@@ -120,8 +166,12 @@ def release_at(url: str, headers: Mapping[str, str]) -> str | None:
 
 def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | None:
     """Return what answers for a data set now; None when nothing of ours does."""
-    url = f"http://{settings.host}:{port}"
+    url = settings.endpoint_address(dataset, port)
     info = _info(url, settings.authorization, timeout_s=2.0)
+    if settings.services.endpoint is not None:
+        if info is None or info["dataset"] != dataset:
+            return None
+        return Endpoint(dataset, url, None, info["model"]["release"], info["bento"])
     pid = Supervisor(settings).process_pid(process_name(dataset))  # now: it may be another
     if pid is None or info is None or info["dataset"] != dataset:
         return None
@@ -226,16 +276,8 @@ class _Waiting:
             info = self._asked()
             if info is not None and info["model"]["release"] == self.release:
                 return running
-            refused = info.get("refused") if info is not None else None
-            if (
-                refused
-                and refused["release"] == self.release
-                and datetime.fromisoformat(refused["at"]) >= asked_at
-            ):
-                served = info["model"]["release"] if info else ""
-                raise ReleaseRefused(
-                    f"{self.name}: refused, and release {served[:16]} is still served: {refused['reason']}"
-                )
+            if info is not None:
+                _refuse_what_was_refused(info, self.release, asked_at, self.name)
             time.sleep(_POLL_S)
         raise HedonicError(
             f"{self.name}: does not serve release {self.release[:16]} on {self.url} after {limit_s:.0f} s; "

@@ -14,7 +14,7 @@ from pathlib import Path
 from hedonic.data.contract import load_contract
 from hedonic.errors import ContractError, HedonicError, UserError
 from hedonic.serving.listening import is_loopback
-from hedonic.settings import Settings
+from hedonic.settings import ServicePart, Settings
 from hedonic.supervisor import Process, Supervisor, log_tail, port_owner
 
 READY_LIMIT_S = 180.0
@@ -32,20 +32,24 @@ class Part:
 
     Attributes:
         title: as the front page names it.
+        service: the name under which settings know its address; None where it opens no port.
         port: that the process opens itself; None for none.
         setting: the variable that moves the port.
         page: where a person opens it, as a path below its port; None where there is nothing to see.
         probe: a path that answers with status 200 once it is ready; None: it is ready when it runs.
         needs_server: whether it starts once Prefect's server is ready and knows our flows.
+        elsewhere: whether it runs in a container of its own, and is not ours to start.
     """
 
     process: Process
     title: str
+    service: ServicePart | None = None
     port: int | None = None
     setting: str = ""
     page: str | None = None
     probe: str | None = None
     needs_server: bool = False
+    elsewhere: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +62,8 @@ def server_part(settings: Settings) -> Part:
     return Part(
         Process("prefect", _module("prefect", "server", "start")),
         title="Prefect",
+        service="prefect",
+        elsewhere=settings.services.prefect is not None,
         port=settings.ports.prefect,
         setting="HEDONIC_PORTS__PREFECT",
         page="/",
@@ -67,12 +73,13 @@ def server_part(settings: Settings) -> Part:
 
 def parts(settings: Settings) -> tuple[Part, ...]:
     """Return the parts beside Prefect's server."""
-    host, ports = settings.host, settings.ports
+    host, ports, away = settings.host, settings.ports, settings.services
     worker = ("worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", socket.gethostname())
     mlflow = ("server", "--host", host, "--port", str(ports.mlflow), "--workers", "1")
     # Without its class a journal that no study wrote yet is refused.
-    journal = (str(settings.studies), "--storage-class", "JournalFileStorage")
-    optuna = (*journal, "--host", host, "--port", str(ports.optuna), "--server", "wsgiref", "--quiet")
+    kind = "RDBStorage" if settings.studies_url else "JournalFileStorage"
+    studies = (str(settings.studies), "--storage-class", kind)
+    optuna = (*studies, "--host", host, "--port", str(ports.optuna), "--server", "wsgiref", "--quiet")
     path = {"PATH": f"{_tools()}:/usr/local/bin:/usr/bin:/bin"}  # MLflow calls uvicorn by its name
     return (
         Part(
@@ -82,11 +89,19 @@ def parts(settings: Settings) -> tuple[Part, ...]:
             ),
             title="Worker",
             needs_server=True,
+            elsewhere=away.prefect is not None,
         ),
-        Part(Process("watcher", _module("tasks.watcher")), title="Watcher", needs_server=True),
+        Part(
+            Process("watcher", _module("tasks.watcher")),
+            title="Watcher",
+            needs_server=True,
+            elsewhere=away.prefect is not None,
+        ),
         Part(
             Process("mlflow", _module("mlflow", *mlflow), environment=path),
             title="MLflow",
+            service="mlflow",
+            elsewhere=away.mlflow is not None,
             port=ports.mlflow,
             setting="HEDONIC_PORTS__MLFLOW",
             page="/",
@@ -95,6 +110,8 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part(
             Process("optuna", (str(_tools() / "optuna-dashboard"), *optuna)),
             title="Optuna",
+            service="optuna",
+            elsewhere=away.optuna is not None,
             port=ports.optuna,
             setting="HEDONIC_PORTS__OPTUNA",
             page="/dashboard/",
@@ -103,6 +120,7 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part(
             Process("front-page", _module("hedonic.front_page")),
             title="Front page",
+            service="front_page",
             port=ports.front_page,
             setting="HEDONIC_PORTS__FRONT_PAGE",
             page="/",
@@ -148,7 +166,7 @@ def refuse_used_ports(settings: Settings) -> None:
 def _ports(settings: Settings) -> Iterator[tuple[str, str, int, str]]:
     """Yield each port of ours: the process's name, its title, the port, and what moves it."""
     for part in (server_part(settings), *parts(settings)):
-        if part.port is not None:
+        if part.port is not None and not part.elsewhere:
             yield part.name, part.title, part.port, part.setting
     for path in sorted(settings.expectations.glob("*.yaml")):
         with contextlib.suppress(ContractError):  # told by what trains from it; the others run all the same
@@ -159,10 +177,12 @@ def _ports(settings: Settings) -> Iterator[tuple[str, str, int, str]]:
 
 def start(settings: Settings, *wanted: Part) -> None:
     """Keep the parts running from now on."""
-    settings.studies.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(settings.studies, Path):
+        settings.studies.parent.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings)
     for part in wanted:
-        supervisor.keep(part.process)
+        if not part.elsewhere:
+            supervisor.keep(part.process)
 
 
 def wait_until_ready(
@@ -188,14 +208,14 @@ def wait_until_ready(
 
 def is_ready(settings: Settings, part: Part) -> bool:
     """Return whether the part runs and answers."""
-    if Supervisor(settings).process_pid(part.name) is None:
+    if not part.elsewhere and Supervisor(settings).process_pid(part.name) is None:
         return False
     return part.probe is None or _answers(f"{url(settings, part)}{part.probe}")
 
 
 def url(settings: Settings, part: Part) -> str | None:
     """Return the address of the part; None when it opens no port."""
-    return None if part.port is None else f"http://{settings.host}:{part.port}"
+    return None if part.service is None else settings.address(part.service)
 
 
 def _answers(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -34,6 +35,8 @@ QUIET_ENVIRONMENT = {
 
 
 Severity = Literal["info", "warning", "critical"]
+ServicePart = Literal["prefect", "mlflow", "optuna", "front_page"]
+Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*[^\s/])?$")]
 Environment = Literal["staging", "production"]
 DEFAULT_ENVIRONMENT: Final[Environment] = "production"
 
@@ -47,6 +50,22 @@ class Ports(BaseModel):
     prefect: int = 4200
     mlflow: int = 5000
     optuna: int = 8080
+
+
+class Addresses(BaseModel):
+    """Addresses such as ``http://mlflow:5000``, one a part; None: on our own host, at the part's port.
+
+    Attributes:
+        endpoint: of the endpoint of a data set, with ``{dataset}`` in it where there are several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefect: Address | None = None
+    mlflow: Address | None = None
+    optuna: Address | None = None
+    front_page: Address | None = None
+    endpoint: Address | None = None
 
 
 class Watch(BaseModel):
@@ -102,7 +121,15 @@ class AlertSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """What the environment says, as ``HEDONIC_*``; nested values with ``__``."""
+    """What the environment says, as ``HEDONIC_*``; nested values with ``__``.
+
+    Attributes:
+        services: where we ask parts that run elsewhere, in containers of their own.
+        pages: where people open the parts, where that is another address than ours: behind a proxy.
+        workers: processes that fit models at once.
+        work_pool: of which kind Prefect's pool is: each run a process of the worker's, or a job in a cluster.
+        studies_url: of the database that holds the studies, where several machines share them.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="HEDONIC_", env_nested_delimiter="__", frozen=True, extra="ignore"
@@ -116,14 +143,37 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     dataset: str = "king_county"
     ports: Ports = Field(default_factory=Ports)
+    services: Addresses = Field(default_factory=Addresses)
+    pages: Addresses = Field(default_factory=Addresses)
     watch: Watch = Field(default_factory=Watch)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     image: ImageSettings = Field(default_factory=ImageSettings)
     roll_out: Literal["process", "container"] = "process"
     workers: int = Field(default=2, ge=1)
+    work_pool: Literal["process", "kubernetes"] = "process"
     api_token: str | None = None
     history_url: str | None = None
     store_url: str | None = None
+    studies_url: str | None = None
+
+    def address(self, part: ServicePart) -> str:
+        """Return where we ask a part."""
+        given: str | None = getattr(self.services, part)
+        return given or f"http://{self.host}:{getattr(self.ports, part)}"
+
+    def page(self, part: ServicePart) -> str:
+        """Return where people open a part."""
+        given: str | None = getattr(self.pages, part)
+        return given or self.address(part)
+
+    def endpoint_address(self, dataset: str, port: int) -> str:
+        """Return where we ask the endpoint of a data set, which listens on the port where it runs here."""
+        return (self.services.endpoint or f"http://{self.host}:{port}").format(dataset=dataset)
+
+    def endpoint_page(self, dataset: str, port: int) -> str:
+        """Return where people ask the endpoint of a data set."""
+        given = self.pages.endpoint
+        return given.format(dataset=dataset) if given else self.endpoint_address(dataset, port)
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -188,8 +238,8 @@ class Settings(BaseSettings):
 
     @property
     def tracking_uri(self) -> str:
-        """Return MLflow's tracking and registry URI."""
-        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        """Return MLflow's tracking and registry URI: a server's that runs elsewhere, or our own SQLite."""
+        return self.services.mlflow or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -197,9 +247,19 @@ class Settings(BaseSettings):
         return self.home / "mlflow" / "artifacts"
 
     @property
-    def studies(self) -> Path:
-        """Return the journal that holds every Optuna study."""
-        return self.home / "optuna" / "studies.journal"
+    def studies(self) -> Path | str:
+        """Return what holds every Optuna study: a journal, or the URL of a database."""
+        return self.studies_url or self.home / "optuna" / "studies.journal"
+
+    @property
+    def written_studies(self) -> Path | str:
+        """Return where studies are, to be told: without the password of a database."""
+        return re.sub(r"(?<=:)[^:/@]+(?=@)", "***", self.studies_url) if self.studies_url else self.studies
+
+    @property
+    def written_tracking(self) -> Path | str:
+        """Return where MLflow's runs are, to be told."""
+        return self.page("mlflow") if self.services.mlflow else self.home / "mlflow" / "mlflow.db"
 
     @property
     def bentos(self) -> Path:
@@ -218,10 +278,10 @@ class Settings(BaseSettings):
             "HEDONIC_ROOT": str(self.root),
             "HEDONIC_ENVIRONMENT": self.environment_name,
             "PREFECT_HOME": str(self.prefect_home),
-            "PREFECT_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
+            "PREFECT_API_URL": f"{self.address('prefect')}/api",
             "PREFECT_SERVER_API_HOST": self.host,
             "PREFECT_SERVER_API_PORT": str(self.ports.prefect),
-            "PREFECT_SERVER_UI_API_URL": f"http://{self.host}:{self.ports.prefect}/api",
+            "PREFECT_SERVER_UI_API_URL": f"{self.page('prefect')}/api",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "optuna,mlflow,hedonic",
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # a hook's lines belong to no run

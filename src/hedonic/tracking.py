@@ -230,13 +230,11 @@ class Tracking:
 
     def url(self, run_id: str) -> str:
         """Return the address of the run in MLflow's UI, past its overview page."""
-        host, port = self.settings.host, self.settings.ports.mlflow
-        return f"http://{host}:{port}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{self.settings.page('mlflow')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def artifact_url(self, run_id: str, name: str) -> str:
         """Return the address at which MLflow's server gives a file of a run."""
-        host, port = self.settings.host, self.settings.ports.mlflow
-        return f"http://{host}:{port}/get-artifact?path={quote(name)}&run_uuid={run_id}"
+        return f"{self.settings.page('mlflow')}/get-artifact?path={quote(name)}&run_uuid={run_id}"
 
     def _experiment(self) -> str:
         """Return the id of the data set's experiment, made where there is none."""
@@ -245,9 +243,11 @@ class Tracking:
         name = model_name(self.dataset)
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            folder = self.settings.mlflow_artifacts / self.dataset
+            # A server elsewhere keeps the artifacts where it was told to.
+            local = self.settings.services.mlflow is None
+            place = (self.settings.mlflow_artifacts / self.dataset).as_uri() if local else None
             try:
-                return str(self._client.create_experiment(name, folder.as_uri(), tags=_EXPERIMENT_TAGS))
+                return str(self._client.create_experiment(name, place, tags=_EXPERIMENT_TAGS))
             except MlflowException as err:
                 # Made by another process since we looked.
                 found = self._client.get_experiment_by_name(name)

@@ -92,7 +92,7 @@ def tuned(data: TrainingData, tmp_path: Path) -> Tuning:
         data,
         budget=Budget(trials=5),
         seed=1,
-        journal=tmp_path / "studies.journal",
+        studies=tmp_path / "studies.journal",
         name=data.contract.name,
         attributes={},
         workers=1,

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from hedonic.front_page.state import Link
 from hedonic.parts import WORK_POOL
 from hedonic.promotion.registry import model_name
-from hedonic.settings import Settings
+from hedonic.settings import Addresses as Elsewhere
+from hedonic.settings import ServicePart, Settings
 
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, not listened on)
 
@@ -26,40 +27,50 @@ _PAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The pages of one project's tools, as seen from a host name."""
+    """The pages of one project's tools, as seen from a host name.
+
+    Attributes:
+        elsewhere: the addresses of those that do not answer under that name, at their own port.
+    """
 
     settings: Settings
     host: str
+    elsewhere: Elsewhere
 
     @classmethod
     def inside(cls, settings: Settings) -> Addresses:
         """Return the addresses at which we ask the tools ourselves."""
-        return cls(settings, "127.0.0.1" if settings.host in EVERYWHERE else settings.host)
+        host = "127.0.0.1" if settings.host in EVERYWHERE else settings.host
+        return cls(settings, host, settings.services)
 
     @classmethod
     def seen_from(cls, settings: Settings, host: str) -> Addresses:
         """Return the addresses for who asked us under this name, where we listen under every name."""
-        return cls(settings, host) if settings.host in EVERYWHERE else cls.inside(settings)
+        ours = host if settings.host in EVERYWHERE else settings.host
+        known = {name: told for name, told in settings.services if told} | {
+            name: told for name, told in settings.pages if told
+        }
+        return cls(settings, ours, Elsewhere(**known))
 
     @property
     def prefect(self) -> str:
         """Return Prefect's UI, the second one that it ships."""
-        return f"{self.at(self.settings.ports.prefect)}/v2"
+        return f"{self.of('prefect')}/v2"
 
     @property
     def prefect_api(self) -> str:
         """Return Prefect's API."""
-        return f"{self.at(self.settings.ports.prefect)}/api"
+        return f"{self.of('prefect')}/api"
 
     @property
     def mlflow(self) -> str:
         """Return MLflow's server."""
-        return self.at(self.settings.ports.mlflow)
+        return self.of("mlflow")
 
     @property
     def optuna(self) -> str:
         """Return Optuna's dashboard."""
-        return self.at(self.settings.ports.optuna)
+        return self.of("optuna")
 
     @property
     def data_docs(self) -> str:
@@ -73,8 +84,17 @@ class Addresses:
     def _of(self, part: str) -> str:
         return {"mlflow": self.mlflow, "optuna": self.optuna}.get(part, self.prefect)
 
-    def at(self, port: int) -> str:
-        """Return the address of a port."""
+    def of(self, part: ServicePart) -> str:
+        """Return the address of a part."""
+        given: str | None = getattr(self.elsewhere, part)
+        return given or self._at(getattr(self.settings.ports, part))
+
+    def endpoint(self, dataset: str, port: int) -> str:
+        """Return the address of the endpoint of a data set."""
+        given = self.elsewhere.endpoint
+        return given.format(dataset=dataset) if given else self._at(port)
+
+    def _at(self, port: int) -> str:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
 
     def flow_run(self, run: str) -> str:

@@ -76,15 +76,16 @@ def compose(facts: Facts, addresses: Addresses) -> State:
 
 def _parts(facts: Facts, addresses: Addresses) -> Iterator[PartState]:
     for part in facts.parts:
-        health, told = _health(facts, part.name)
+        health, told = _health(facts, part.name, elsewhere=part.elsewhere)
         page = "/v2/dashboard" if part.name == "prefect" else part.page
-        url = None if part.port is None or page is None else f"{addresses.at(part.port)}{page}"
+        url = None if part.service is None or page is None else f"{addresses.of(part.service)}{page}"
         yield _part(facts, part.name, part.title, health, told, url, addresses.inside_of(part.name))
     for book in facts.books.values():
         if book.champion is None or book.contract is None:
             continue
-        url, name = addresses.at(book.contract.serve.port), process_name(book.dataset)
-        health, told = _health(facts, name)
+        url = addresses.endpoint(book.dataset, book.contract.serve.port)
+        name, elsewhere = process_name(book.dataset), facts.settings.services.endpoint is not None
+        health, told = _health(facts, name, elsewhere=elsewhere)
         links = (
             Link(title="Swagger", url=f"{url}/"),
             Link(title="Model info", url=f"{url}/model/info"),
@@ -110,8 +111,11 @@ def _part(
     )
 
 
-def _health(facts: Facts, name: str) -> tuple[Health, str]:
-    """Return how a part is: what its probe says, else what the supervisor and Prefect say of its process."""
+def _health(facts: Facts, name: str, *, elsewhere: bool) -> tuple[Health, str]:
+    """Return how a part is: what its probe says, else what the supervisor and Prefect say of its process.
+
+    The supervisor knows nothing of what runs elsewhere.
+    """
     if name == "front-page":
         return "ready", "answers"
     running, probe = (facts.running or {}).get(name), facts.probes.get(name)
@@ -120,18 +124,27 @@ def _health(facts: Facts, name: str) -> tuple[Health, str]:
         if probe.told is not None and probe.problem is None:
             return (
                 "ready",
-                "answers" if runs or facts.running is None else "answers; not started by hedonic up",
+                "answers"
+                if runs or elsewhere or facts.running is None
+                else "answers; not started by hedonic up",
             )
         if probe.problem is None:
             return "unknown", "was not asked yet"
         return ("slow", f"runs, but {probe.problem}") if runs else ("down", probe.problem)
-    if facts.running is None:
+    if elsewhere and facts.orchestration is None:
+        return "unknown", "Prefect could not be asked"
+    if not elsewhere and facts.running is None:
         return "unknown", "the supervisor could not be asked"
-    if not runs:
+    if not elsewhere and not runs:
         return "down", "does not run"
     if name == "worker" and facts.orchestration is not None:
-        online = [worker for worker, status in facts.orchestration.workers.items() if status == "ONLINE"]
-        return ("ready", "online") if online else ("slow", "runs, but Prefect has not heard of it lately")
+        if "ONLINE" in facts.orchestration.workers.values():
+            return "ready", "online"
+        return (
+            ("down", "Prefect has not heard of one lately")
+            if elsewhere
+            else ("slow", "runs, but Prefect has not heard of it lately")
+        )
     return "ready", "runs"
 
 

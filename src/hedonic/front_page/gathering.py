@@ -51,16 +51,17 @@ class Gathering:
             "Optuna", lambda: studies(client, inside.optuna), limit_s=8.0, fresh_s=10.0
         )
         self.probes: dict[str, Look[Answered]] = {
-            part.name: self._probe(f"{inside.at(part.port)}{part.probe}")
+            part.name: self._probe(f"{inside.of(part.service)}{part.probe}")
             for part in self.parts
-            if part.port is not None and part.probe is not None and part.name != "front-page"
+            if part.service is not None and part.probe is not None and part.name != "front-page"
         }
         self.served: dict[str, Look[str | None]] = {}
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Return the parts that are kept running beside the endpoints."""
-        return (server_part(self._settings), *parts(self._settings))
+        """Return the parts beside the endpoints; of a watcher that runs elsewhere nothing is heard."""
+        known = (server_part(self._settings), *parts(self._settings))
+        return tuple(part for part in known if not (part.elsewhere and part.name == "watcher"))
 
     async def state(self, host: str) -> State:
         """Return the state now, in less than a second whatever does not answer; links are for ``host``."""
@@ -100,7 +101,7 @@ class Gathering:
         for name, book in (self.books.told or {}).items():
             if book.champion is None or book.contract is None or name in self.served:
                 continue
-            url = self._inside.at(book.contract.serve.port)
+            url = self._inside.endpoint(name, book.contract.serve.port)
             self.probes[process_name(name)] = self._probe(f"{url}/readyz")
             self.served[name] = self._serves(url)
 

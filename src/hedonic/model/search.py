@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from joblib import Parallel, delayed
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from hedonic.data.contract import Choice, Contract, Family, Range, Search
@@ -47,20 +47,22 @@ class Fold:
     categorical: tuple[int, ...]
 
 
-def open_storage(journal: Path) -> JournalStorage:
-    """Return the journal storage that holds every study."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
+def open_storage(studies: Path | str) -> BaseStorage:
+    """Return the storage that holds every study: a journal, or a database by its URL."""
+    if isinstance(studies, str):
+        return RDBStorage(studies, engine_kwargs={"pool_pre_ping": True})
+    studies.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(studies), lock_obj=JournalFileOpenLock(str(studies))))
 
 
-def free_name(storage: JournalStorage, wanted: str) -> str:
+def free_name(storage: BaseStorage, wanted: str) -> str:
     """Return ``wanted``, or ``wanted-2`` and so on where a study of that name exists."""
     taken = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
     candidates = (wanted if n == 1 else f"{wanted}-{n}" for n in range(1, len(taken) + 2))
     return next(name for name in candidates if name not in taken)
 
 
-def study_number(storage: JournalStorage, name: str) -> int:
+def study_number(storage: BaseStorage, name: str) -> int:
     """Return the number under which Optuna's dashboard shows a study."""
     return storage.get_study_id_from_name(name)
 
@@ -71,7 +73,7 @@ def tune(
     *,
     budget: Budget,
     seed: int,
-    storage: JournalStorage | None = None,
+    storage: BaseStorage | None = None,
     name: str = "study",
     attributes: Mapping[str, str] | None = None,
     workers: int = 1,
@@ -152,7 +154,7 @@ def _create(search: Search, budget: Budget, seed: int, links: Mapping[str, str])
     return study
 
 
-def _shown(study: optuna.Study, storage: JournalStorage | None, name: str) -> optuna.Study:
+def _shown(study: optuna.Study, storage: BaseStorage | None, name: str) -> optuna.Study:
     """Return the study under its own name in the storage, to which finished trials are copied."""
     shown = optuna.create_study(study_name=name, storage=storage, direction=study.direction)
     with warnings.catch_warnings():

@@ -33,7 +33,7 @@ def search_recipe(
     *,
     budget: Budget,
     seed: int,
-    journal: Path,
+    studies: Path | str,
     name: str,
     attributes: Mapping[str, str],
     workers: int,
@@ -45,7 +45,7 @@ def search_recipe(
         data: validated rows; calibration and holdout are not touched.
         budget: trials, time and families.
         seed: of everything random.
-        journal: the file that holds every study.
+        studies: the journal that holds every study, or the URL of a database.
         name: the study's; a number is appended where it is taken.
         attributes: put on the study and on every trial, such as links to MLflow and Prefect.
         workers: processes.
@@ -54,7 +54,7 @@ def search_recipe(
     curves = cluster_curves(data.contract, take(data.columns, data.split.train), seed)
     chosen = curves.chosen if curves else None
     folds = make_folds(data, n_clusters=chosen, seed=seed, workers=workers)
-    storage = open_storage(journal)
+    storage = open_storage(studies)
     study = tune(
         data.contract,
         folds,

@@ -62,7 +62,8 @@ def open_client(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", QUIET_ENVIRONMENT["MLFLOW_DISABLE_TELEMETRY"])
     from mlflow import MlflowClient
 
-    _make_store(settings)
+    if settings.services.mlflow is None:
+        _make_store(settings)
     return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
 
 
