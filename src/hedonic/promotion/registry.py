@@ -68,8 +68,8 @@ def open_client(settings: Settings) -> MlflowClient:
 
 
 def has_store(settings: Settings) -> bool:
-    """Return whether there is a store yet."""
-    return _store_file(settings).exists()
+    """Return whether there is a store yet; a server elsewhere has one."""
+    return settings.services.mlflow is not None or _store_file(settings).exists()
 
 
 def _store_file(settings: Settings) -> Path:
