@@ -93,8 +93,9 @@ def train(
 
     release = make_release(contract, validated, candidate, tuning) if verdict.promoted else None
     version = register(contract, snapshot, candidate, tuning, evaluation, verdict, release, run_id)
-    bento = build(contract, release, verdict, tuning, evaluation, version, run_id) if release else None
+    bento = None
     if release:
+        bento = build(contract, validated, release, verdict, tuning, evaluation, version, run_id)
         verdict = try_canary(contract, release, champion, verdict, version, run_id)
     if not verdict.promoted:
         release = bento = None
@@ -109,6 +110,8 @@ def train(
             champion=champion,
             release=release,
             bento=bento,
+            tuning=tuning,
+            version=version,
             reason=reason,
         ),
         run_id,

@@ -50,6 +50,8 @@ def decide_promotion(
         seed=candidate.recipe.seed,
     )
     report = rival.comparison.write(settings.reports) if rival.comparison else None
+    if rival.comparison:
+        verdict = verdict.model_copy(update={"comparison": rival.comparison.sha256})
     FlowRecord(settings, contract, run_id).decided(verdict, rival.comparison, report)
     told = f"Verdict on candidate {candidate.digest[:12]}: {verdict.kind}"
     show_markdown("verdict", contract.name, verdict_markdown(verdict), told)

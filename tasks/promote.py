@@ -29,6 +29,8 @@ class Ending(Frozen):
         undertaking: digest of all that shaped its outcome; None where it is to be tried again.
         champion: the release that the verdict was about, None for none.
         release, bento: what was made behind a promoting verdict.
+        tuning: the alternatives, which are kept as a report.
+        version: of the registered model.
         reason: why the run was.
     """
 
@@ -36,6 +38,8 @@ class Ending(Frozen):
     champion: str | None
     release: str | None
     bento: str | None
+    tuning: Tuning
+    version: int
     reason: str
 
 
@@ -132,8 +136,11 @@ def record_verdict(
     """Return the verdict's record, appended in one transaction; pointer and aliases follow it."""
     from hedonic.lineage import actor
     from hedonic.promotion.projection import project
+    from hedonic.promotion.study_report import StudyReport
 
     settings = load_settings()
+    alternatives = StudyReport(dataset=contract.name, tuning=ending.tuning)
+    alternatives.write(settings.reports)
     entry = Entry(
         dataset=contract.name,
         kind=verdict.kind,
@@ -148,6 +155,9 @@ def record_verdict(
         snapshot=snapshot.digest,
         flow_run=str(flow_run.id),
         mlflow_run=run_id,
+        evaluation=evaluation.sha256,
+        study=alternatives.sha256,
+        version=ending.version,
     )
     record = History(settings.history).append(entry, expected_champion=ending.champion)
     project(settings, contract.name)

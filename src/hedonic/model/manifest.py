@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ class ManifestFacts(Frozen):
 
     Attributes:
         configuration: everything that shaped the model and is not the data: the winning family, its
-            parameters and rounds, trials asked for, the refit.
+            parameters and rounds, trials asked for, families searched, the refit.
         lock: sha256 of the hash-locked requirements.
         code: sha256 of the code tree.
         reproducible: False when a time limit cut the study.
@@ -62,7 +63,15 @@ class Manifest(ManifestFacts):
 
 
 class ReleaseRecord(Frozen):
-    """Who made a release, when and in which run: kept beside it, outside every digest."""
+    """Who made a release, when and in which run: kept beside it, outside every digest.
+
+    Attributes:
+        commit: that was checked out, ``-dirty`` behind it where files differed from it.
+        contract: digest of the contract's meaning.
+        source_uri, source_sha256: of the file that the snapshot was made of.
+        validation: sha256 of the report that let the rows pass, and ``as_of`` the day it was about.
+        toolchain: Python, the versions and the variables that the numbers came from.
+    """
 
     format_version: Literal[1] = 1
     dataset: Name
@@ -75,6 +84,12 @@ class ReleaseRecord(Frozen):
     trial: int | None = None
     commit: str | None = None
     bento: str | None = None
+    contract: Sha256 | None = None
+    source_uri: str | None = None
+    source_sha256: Sha256 | None = None
+    validation: Sha256 | None = None
+    as_of: date | None = None
+    toolchain: dict[str, str] = Field(default_factory=dict)
     figures: dict[str, float | None] = Field(default_factory=dict)
 
     @field_validator("figures")

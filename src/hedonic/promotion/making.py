@@ -67,6 +67,7 @@ def make_content(
             configuration={
                 "recipe": recipe.model_dump(mode="json"),
                 "trials": study.n_trials,
+                "families": list(study.families),
                 "metric": study.metric,
                 "refit": policy.model_dump(mode="json"),
             },

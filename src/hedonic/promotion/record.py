@@ -28,7 +28,9 @@ class Entry(Frozen):
     """What is appended: one judged candidate, one change of champion, or one collected release.
 
     ``release`` and ``bento`` exist only behind a promoting verdict. ``candidate`` is the digest of
-    the judged model, ``recipe`` that of snapshot, contract, parameters, code and lock together.
+    the judged model, ``recipe`` that of snapshot, contract, parameters, code and lock together;
+    ``evaluation`` and ``study`` are those of the reports that the verdict rests on, and ``version`` is
+    the registered model's.
     """
 
     dataset: Name
@@ -44,6 +46,9 @@ class Entry(Frozen):
     snapshot: Digest | None = None
     flow_run: str | None = None
     mlflow_run: str | None = None
+    evaluation: Digest | None = None
+    study: Digest | None = None
+    version: int | None = None
 
     @field_validator("figures")
     @classmethod

@@ -29,11 +29,15 @@ class Finding(Frozen):
 
 
 class Verdict(Frozen):
-    """Promoted, kept (the champion stays) or refused (the candidate may not ship), with reasons."""
+    """Promoted, kept (the champion stays) or refused (the candidate may not ship), with reasons.
+
+    ``comparison`` is the sha256 of the report that sets the candidate beside the champion.
+    """
 
     promoted: bool
     kind: Kind
     reasons: tuple[Finding, ...]
+    comparison: str | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -50,8 +54,8 @@ class Verdict(Frozen):
         """Return the verdict with one more finding; an issue refuses what was promoted."""
         reasons = (*self.reasons, finding)
         if self.promoted and finding.outcome == "issue":
-            return Verdict(promoted=False, kind="refused", reasons=reasons)
-        return Verdict(promoted=self.promoted, kind=self.kind, reasons=reasons)
+            return Verdict(promoted=False, kind="refused", reasons=reasons, comparison=self.comparison)
+        return self.model_copy(update={"reasons": reasons})
 
     @property
     def is_about_the_candidate(self) -> bool:
