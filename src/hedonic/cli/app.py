@@ -8,13 +8,16 @@ from hedonic.cli.deploy import deploy
 from hedonic.cli.doctor import doctor
 from hedonic.cli.environment import env
 from hedonic.cli.explain_cache import explain_cache
+from hedonic.cli.explain_decision import explain_decision
 from hedonic.cli.forget import forget, purge
 from hedonic.cli.predict import predict
+from hedonic.cli.reproduce import reproduce
 from hedonic.cli.run import run
 from hedonic.cli.score import score
 from hedonic.cli.serve import down, serve
 from hedonic.cli.status import status
 from hedonic.cli.task import task
+from hedonic.cli.trace import trace
 from hedonic.cli.traffic import traffic
 from hedonic.cli.up import logs, up
 
@@ -26,6 +29,6 @@ app = typer.Typer(
 )
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, predict, score,
-    traffic, deploy, forget, purge, doctor, env,
+    traffic, trace, explain_decision, reproduce, deploy, forget, purge, doctor, env,
 ):  # fmt: skip
     app.command()(command)

@@ -18,6 +18,7 @@ from hedonic.promotion.bento import (
     served_sources,
     tree_digest,
 )
+from hedonic.provenance.built_bento import built_digest
 from tests.tiny_release import tiny_release
 
 ROOT = Path(__file__).parents[3]
@@ -119,6 +120,23 @@ def test_the_bento_holds_what_is_served_and_nothing_else(bento, project, release
     baked = source / "baked_release"
     assert [path.name for path in baked.iterdir()] == [release.name]
     assert (bento.folder / "env" / "python" / "requirements.txt").read_text() == LOCK
+
+
+@pytest.mark.slow
+def test_a_bentos_own_bytes_give_its_digest_until_one_of_them_changes(bento, tmp_path):
+    assert built_digest(bento.folder) == bento.digest
+    for n, name in enumerate(("src/hedonic/errors.py", "env/python/requirements.txt", "src/bentos/new.py")):
+        changed = shutil.copytree(bento.folder, tmp_path / str(n) / bento.folder.name)
+        with (changed / name).open("a") as file:
+            file.write("# more")
+        assert built_digest(changed) != bento.digest
+    release = next((changed / "src" / "baked_release").iterdir())
+    (release / "golden.json").write_text("{}")
+    with pytest.raises(ReleaseRefused, match=r"golden.json: changed"):
+        built_digest(changed)
+    shutil.rmtree(release)
+    with pytest.raises(ReleaseRefused, match="not whole"):
+        built_digest(changed)
 
 
 @pytest.mark.slow
