@@ -36,6 +36,7 @@ bench: $(READY)  ## The figures of the README.
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
 	@$(BIN)/python -m pytest tests/e2e/drill_up.py tests/e2e/drill_deployments.py
+	@$(BIN)/python -m pytest tests/e2e/drill_same_bytes.py
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest tests/faults/drill_orchestration_kill.py
 
 lock: installer  ## Resolve both lock files again, within the bounds of pyproject.toml.
