@@ -219,10 +219,13 @@ def _difference(
     if told := first_difference(release, rebuilt, {RECORD, "manifest.json"}):
         found.append(f"release: {told}")
     tag = origin.crowning.bento if origin.crowning else None
-    if rebuilt.name == origin.release and tag is not None:
+    if tag is None:
+        found.append("bento: the history names none to compare with")
+    elif rebuilt.name == origin.release:
         built = next((scratch.bentos / "bentos").glob("*/*/bento.yaml")).parent
-        if told := first_difference(bento_folder(origin, tag), built, {RECORD, ".pyc"}):
-            found.append(f"bento: {told}")
+        there = bento_folder(origin, tag)
+        told = first_difference(there, built, {RECORD, ".pyc"}) if there.is_dir() else None
+        found.append(f"bento: {told or f'{tag} is not here, so what differs in it cannot be said'}")
     return "; then ".join(found) or "the digests differ, and no file does: this is an error of Hedonic"
 
 
