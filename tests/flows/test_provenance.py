@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import re
 import socket
 import time
 import urllib.request
@@ -17,7 +18,7 @@ import pytest
 
 from flows.train import train
 from hedonic.model.manifest import RECORD
-from hedonic.promotion.history import History
+from hedonic.promotion.history import History, Record
 from hedonic.provenance.decision import explain_decision
 from hedonic.provenance.reproduction import Reproduction, reproduce
 from hedonic.provenance.trace import Trace, trace_request
@@ -27,7 +28,7 @@ from tests.project import ROOT
 pytestmark = pytest.mark.slow
 
 DATASET = "small_county"
-LEFT_ALONE = ("history.db", "serving", "mlflow", "optuna", "releases", "reports", "snapshots", "validations")
+LEFT_ALONE = ("serving", "mlflow", "optuna", "releases", "reports", "snapshots", "validations")
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +73,11 @@ def test_answers_of_the_endpoint_are_traced_to_rows_study_and_mlflow(
     }  # fmt: skip
     assert found["bento"].recorded == promoted.bento
     assert found["commit"].status == "unchecked"  # the test's project is no repository
-    table = json.dumps({"dataframe_records": rows}).encode()
-    trace = traced(project, asked(promoted.endpoint, "/invocations", table, "application/json"))
-    assert (trace.answers[0].route, trace.answers[0].n_rows, trace.answers[0].equal) == (
-        "/invocations",
-        3,
-        True,
-    )
+    lines = [[*rows[0]], *([json.dumps(row.get(name)).strip('"') for name in rows[0]] for row in rows)]
+    table = "\n".join(",".join(line) for line in lines).encode()
+    trace = traced(project, asked(promoted.endpoint, "/invocations", table, "text/csv"))
+    (answer,) = trace.answers
+    assert (answer.route, answer.n_rows, answer.equal) == ("/invocations", 3, True)
 
 
 def test_the_decision_is_explained_by_every_trial_and_finding(promoted: Any, project: Settings) -> None:
@@ -94,6 +93,15 @@ def test_the_decision_is_explained_by_every_trial_and_finding(promoted: Any, pro
     assert decision.why[-1].startswith("promoted: there is no champion")
 
 
+def latest(project: Settings) -> Record:
+    """Return the last record of the history: its hash vouches for all before it."""
+    history = History(project.history)
+    head = history.head()
+    history.close()
+    assert head is not None
+    return head
+
+
 def state(project: Settings) -> dict[str, str]:
     """Return the sha256 of every file that a reproduction must leave alone."""
     files = [path for name in LEFT_ALONE for path in _files(project.home / name)]
@@ -106,9 +114,9 @@ def _files(path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def reproduced(promoted: Any, project: Settings) -> tuple[Reproduction, dict[str, str], dict[str, str]]:
-    before = state(project)
+    before = state(project) | {"history": latest(project).hash}
     found = reproduce(project, DATASET, "1")
-    return found, before, state(project)
+    return found, before, state(project) | {"history": latest(project).hash}
 
 
 def test_a_release_made_again_from_its_record_is_the_same_to_the_bento(
@@ -144,7 +152,8 @@ def test_numbers_that_come_out_otherwise_are_named_by_file_and_place(
     monkeypatch.setattr(training, "_level", lambda *given: honest(*given) * (1 + 2**-40))
     found = reproduce(project, DATASET, "1")
     assert not found.same
-    assert str(found.difference).startswith("release: judged/model.json: level: recorded 0.0")
+    assert str(found.difference).startswith("release: judged/model.json: ")
+    assert ": recorded " in str(found.difference)
     statuses = {check.what: check.status for check in found.results or ()}
     assert statuses == {"judged model": "differs", "served model": "differs", "release": "differs",
                         "bento": "unchecked"}  # fmt: skip
@@ -156,25 +165,32 @@ def test_no_release_and_no_bento_names_machine_user_place_day_or_run(
     release = project.releases / DATASET / promoted.release
     name, _, version = promoted.bento.partition(":")
     bento = project.bentos / "bentos" / name / version
-    record = History(project.history).champion(DATASET)
-    assert record is not None
+    record = latest(project)
     beside = json.loads((release / RECORD).read_text())
     told = {
-        "host": socket.gethostname(), "project": str(project.root), "repository": str(ROOT),
-        "home": str(Path.home()) + "/", "today": datetime.now().astimezone().date().isoformat(),
+        "project": str(project.root), "repository": str(ROOT), "temporary folder": "hedonic-bento-",
+        "today": datetime.now().astimezone().date().isoformat(), "study": beside["study"],
         "today in UTC": datetime.now(UTC).date().isoformat(), "MLflow run": beside["mlflow_run_id"],
-        "flow run": str(record.flow_run), "study": beside["study"], "temporary folder": "hedonic-bento-",
+        "flow run": str(record.flow_run),
     }  # fmt: skip
+    # Sources may hold such words, and BentoML's recipe has a cache below the container's own /root.
+    short = {"host": f" {socket.gethostname()} ", "user": f'"{getpass.getuser()}"', "home": f"{Path.home()}/"}
     files = [path for folder in (release, bento) for path in folder.rglob("*")]
     counted = [path for path in files if path.is_file() and path.name != RECORD and path.suffix != ".pyc"]
     assert len(counted) > 60
-    found = [
-        f"{path.name}: {what}" for path in counted for what, text in told.items()
-        if text.encode() in path.read_bytes()
-    ]  # fmt: skip
-    assert found == []
-    named = f'"{getpass.getuser()}"'.encode()  # sources may hold such a word: it is looked for in data
-    assert [path.name for path in counted if path.suffix != ".py" and named in path.read_bytes()] == []
-    beside_text = (release / RECORD).read_bytes()  # the scan finds what is there to be found
-    assert {what for what, text in told.items() if text.encode() in beside_text} >= {"MLflow run", "study"}
-    assert named in beside_text
+    assert [found for path in counted for found in held(path, told)] == []
+    data = [path for path in counted if path.suffix != ".py" and path.name != "Dockerfile"]
+    assert [found for path in data for found in held(path, short)] == []
+    seen = {found.partition(": ")[2] for found in held(release / RECORD, told | short)}
+    assert seen >= {"study", "MLflow run", "user"}  # the scan finds what is there to be found
+
+
+def held(path: Path, told: dict[str, str]) -> list[str]:
+    """Return which of the texts a file holds; one between blanks is looked for as a whole word."""
+    content = re.sub(rb"[^\w.-]", b" ", path.read_bytes()) if path.suffix != ".npy" else path.read_bytes()
+    whole = path.read_bytes()
+    return [
+        f"{path.name}: {what}"
+        for what, text in told.items()
+        if text.encode() in (content if text.startswith(" ") else whole)
+    ]
