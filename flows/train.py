@@ -99,8 +99,9 @@ def train(
         made = make_release(contract, validated, candidate, tuning, verdict, run_id)
     release, verdict = made.release, made.verdict
     version = register(contract, snapshot, candidate, tuning, evaluation, verdict, release, run_id)
-    bento = build(contract, release, verdict, tuning, evaluation, version, run_id) if release else None
+    bento = None
     if release:
+        bento = build(contract, validated, release, verdict, tuning, evaluation, version, run_id)
         verdict = try_canary(contract, release, champion, verdict, version, run_id)
     if not verdict.promoted:
         release = bento = None
@@ -115,6 +116,7 @@ def train(
             champion=champion,
             release=release,
             bento=bento,
+            tuning=tuning,
             version=version,
             reason=reason,
         ),

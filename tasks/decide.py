@@ -39,6 +39,8 @@ def decide_promotion(
     judged = judge(data, CandidateStore(settings.candidates), choice, evaluation, folder, records)
     verdict, comparison = judged.verdict, judged.comparison
     report = comparison.write(settings.reports) if comparison else None
+    if comparison:
+        verdict = verdict.model_copy(update={"comparison": comparison.sha256})
     FlowRecord(settings, contract, run_id).decided(verdict, comparison, report)
     told = f"Verdict on candidate {choice.candidate.digest[:12]}: {verdict.kind}"
     show_markdown("verdict", contract.name, verdict_markdown(verdict), told)

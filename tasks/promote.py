@@ -31,7 +31,8 @@ class Ending(Frozen):
         undertaking: digest of all that shaped its outcome; None where it is to be tried again.
         champion: the release that the verdict was about, None for none.
         release, bento: what was made behind a promoting verdict.
-        version: of the model, in MLflow.
+        tuning: the alternatives, which are kept as a report.
+        version: of the registered model.
         reason: why the run was.
     """
 
@@ -39,6 +40,7 @@ class Ending(Frozen):
     champion: str | None
     release: str | None
     bento: str | None
+    tuning: Tuning
     version: int
     reason: str
 
@@ -144,9 +146,12 @@ def record_verdict(
     from hedonic.promotion.bento import stored_bento, tree_digest
     from hedonic.promotion.projection import project
     from hedonic.promotion.registry import reject_version
+    from hedonic.promotion.study_report import StudyReport
     from hedonic.promotion.verdict_record import record_entry
 
     settings = load_settings()
+    alternatives = StudyReport(dataset=contract.name, tuning=ending.tuning)
+    alternatives.write(settings.reports)
     entry = Entry(
         dataset=contract.name,
         kind=contract.gate.recorded_as(verdict.kind),
@@ -162,6 +167,9 @@ def record_verdict(
         snapshot=snapshot.digest,
         flow_run=flow_run.id,
         mlflow_run=run_id,
+        evaluation=evaluation.sha256,
+        study=alternatives.sha256,
+        version=ending.version,
     )
     with closing(open_history(settings)) as history:
         record = record_entry(history, entry, verdict, ending.champion)

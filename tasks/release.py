@@ -8,7 +8,7 @@ from prefect import task
 
 from hedonic.data.contract import Contract, Frozen
 from hedonic.data.training_data import open_training_data
-from hedonic.data.validated import ValidatedSnapshot
+from hedonic.data.validated import ValidatedSnapshot, read_report
 from hedonic.flow_record import FlowRecord
 from hedonic.lineage import commit
 from hedonic.model.candidate import CandidateName, CandidateStore
@@ -72,6 +72,7 @@ def make_release(
 @task(name="build-bento", persist_result=True)
 def build(
     contract: Contract,
+    validated: ValidatedSnapshot,
     release: str,
     verdict: Verdict,
     tuning: Tuning,
@@ -86,6 +87,7 @@ def build(
     from hedonic.promotion.description import release_markdown
     from hedonic.promotion.release import write_record
     from hedonic.promotion.release_store import publish_release
+    from hedonic.toolchain import toolchain
     from tasks.links import tool_links
 
     settings = load_settings()
@@ -101,6 +103,12 @@ def build(
         trial=tuning.trial.number,
         commit=f"{known.sha}{'-dirty' if known.dirty else ''}" if known else None,
         figures=evaluation.figures,
+        contract=contract.digest,
+        source_uri=validated.snapshot.source_uri,
+        source_sha256=validated.snapshot.source_sha256,
+        validation=validated.report_sha256,
+        as_of=read_report(settings.validations, validated.report_sha256).as_of,
+        toolchain=toolchain(),
     )
     write_record(folder, record)
     if settings.store_url:

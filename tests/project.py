@@ -40,6 +40,18 @@ def make_project(
     return Settings(root=folder, home=folder / ".hedonic")
 
 
+def whole_project(folder: Path, name: str, port: int) -> Settings:
+    """Return the settings of a project in ``folder`` with one of our contracts, its endpoint elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shared in (*SHARED, "data"):
+        (folder / shared).symlink_to(ROOT / shared)
+    (folder / "expectations").mkdir()
+    contract = yaml.safe_load((ROOT / "expectations" / f"{name}.yaml").read_text())
+    contract["serve"] = {**contract.get("serve", {}), "port": port}
+    (folder / "expectations" / f"{name}.yaml").write_text(yaml.safe_dump(contract, sort_keys=False))
+    return Settings(root=folder, home=folder / ".hedonic")
+
+
 def write_contract(folder: Path, name: str = "small_county", **changes: Any) -> None:
     """Write King County's contract under another name, made quick, with some of its keys replaced."""
     contract = yaml.safe_load((ROOT / "expectations" / "king_county.yaml").read_text())

@@ -299,6 +299,13 @@ class Settings(BaseSettings):
         }
 
 
+def read_numeric_environment() -> dict[str, str]:
+    """Return the numeric environment of this process by variable; empty where one is not set."""
+    import os
+
+    return {name: os.environ.get(name, "") for name in NUMERIC_ENVIRONMENT}
+
+
 def find_root(start: Path) -> Path:
     """Return the nearest folder at or above ``start`` that holds ``prefect.yaml``.
 

@@ -71,9 +71,12 @@ class StepKey(Frozen):
 
     @property
     def digest(self) -> str:
-        """Return the sha256 by which a result is found again, 64 hex digits."""
+        """Return the sha256 by which a result is found again, 64 hex digits.
+
+        The order of names in the inputs counts, as it does in ``Contract.digest``.
+        """
         content = {"inputs": self.inputs, "code": digest_of(self.code), "lock": self.lock}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def differences(self, before: StepKey) -> tuple[str, ...]:
         """Return what differs from an earlier key, one phrase each; none when they are the same."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,27 +14,12 @@ from typing import Any
 
 import pytest
 
-from hedonic.settings import Ports, Settings
-from tests.project import free_port, make_project
+from tests.bench import BIN, ONE_CPU, Bench, another_caller, run
+from tests.project import free_port
 
 pytestmark = pytest.mark.slow
 
-BIN = Path(sys.executable).parent
 DATASET = "small_county"
-
-
-def run(command: list[str], environment: Mapping[str, str], folder: Path, limit_s: float = 400) -> str:
-    done = subprocess.run(
-        [str(BIN / command[0]), *command[1:]],
-        env=dict(environment),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
 
 
 @contextmanager
@@ -76,49 +59,6 @@ def call(url: str, content: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
-
-
-def exports(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a shell after ``eval "$(hedonic env)"``."""
-    told = "import json, os; print(json.dumps(dict(os.environ)))"
-    script = f'eval "$({BIN}/hedonic env)" && {sys.executable} -c "{told}"'
-    shell = ["bash", "-c", script]
-    done = subprocess.run(
-        shell, env=dict(environment), cwd=folder, capture_output=True, text=True, check=True
-    )
-    seen: dict[str, str] = json.loads(done.stdout)
-    return seen
-
-
-class Bench:
-    """A project, the environment that `hedonic env` gives in it, and what a run there came to."""
-
-    def __init__(self, folder: Path, endpoint_port: int) -> None:
-        ports = Ports(prefect=free_port(), mlflow=free_port(), optuna=free_port(), front_page=free_port())
-        self.settings: Settings = make_project(folder, port=endpoint_port).model_copy(update={"ports": ports})
-        given = {f"HEDONIC_PORTS__{name.upper()}": str(port) for name, port in ports.model_dump().items()}
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HEDONIC_", "PREFECT_", "MLFLOW_"))}
-        self.environment = exports(folder, {**clean, **given})
-        self.environment |= given
-
-    def hedonic_run(self, *prefix: str) -> dict[str, Any]:
-        """Return what a run came to; a tracer before it would wait for the endpoint, so it is not awaited."""
-        told, errors = self.settings.root / "told", self.settings.root / "errors"
-        command = [*prefix, str(BIN / "hedonic"), "run", DATASET, "--json"]
-        with told.open("w") as out, errors.open("w") as err:
-            process = subprocess.Popen(
-                command, env=self.environment, cwd=self.settings.root, stdout=out, stderr=err
-            )
-        deadline = time.monotonic() + 400
-        while process.poll() is None and not told.read_text().endswith("}\n"):
-            assert time.monotonic() < deadline, errors.read_text()[-3000:]
-            time.sleep(0.2)
-        assert process.poll() in (0, None), told.read_text()[-3000:] + errors.read_text()[-3000:]
-        result: dict[str, Any] = json.loads(told.read_text().splitlines()[-1])
-        return result
-
-    def down(self) -> None:
-        run(["hedonic", "down"], self.environment, self.settings.root)
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +165,8 @@ def test_hedonics_own_commands_tell_the_same(watched: Any) -> None:
 @pytest.fixture(scope="module")
 def elsewhere(
     watched: Any, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], list[str] | None]:
-    """The same run in another directory with caches of its own, and the connections that it opened.
+) -> tuple[dict[str, str | None], list[str] | None]:
+    """The same run in another directory and environment, and the connections that it opened.
 
     The port is in the contract, and so in the digest: the first endpoint makes way. The trace is of
     every process that the run starts; None where strace is not installed.
@@ -235,19 +175,22 @@ def elsewhere(
     first.down()
     folder = tmp_path_factory.mktemp("elsewhere")
     trace, strace = folder / "trace", shutil.which("strace")
-    bench = Bench(folder / "town", int(result["endpoint"].rsplit(":", 1)[1]))
+    bench = Bench(folder / "town", int(result["endpoint"].rsplit(":", 1)[1]), changes=another_caller(folder))
     follow = ["-f", "--seccomp-bpf", "-e", "trace=connect,sendto", "-o", str(trace)]
     try:
-        result = bench.hedonic_run(*([strace, *follow] if strace else []))
+        result = bench.hedonic_run(*([strace, *follow] if strace else []), *ONE_CPU, umask=0o077)
     finally:
         bench.down()
-    return result, trace.read_text().splitlines() if strace else None
+    return bench.digests(result), trace.read_text().splitlines() if strace else None
 
 
-def test_another_directory_gives_the_same_model_release_and_bento(watched: Any, elsewhere: Any) -> None:
-    (_, first, _), (second, _) = watched, elsewhere
-    assert second["release"] == first["release"]
-    assert second["bento"] == first["bento"]
+def test_another_directory_and_environment_give_the_same_model_release_and_bento(
+    watched: Any, elsewhere: Any
+) -> None:
+    (bench, result, _), (second, _) = watched, elsewhere
+    first = bench.digests(result)
+    assert all(first.values())
+    assert second == first
 
 
 def test_a_run_opens_no_connection_beyond_loopback(elsewhere: Any) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from hedonic.provenance.check import Check
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="[DATA SET]", help="A contract in expectations/.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on the last line, for machines.")]
@@ -34,6 +37,22 @@ def figures_table(figures: Mapping[str, Any]) -> Table:
     for name, value in figures.items():
         table.add_row(name, f"{value:,.4g}" if isinstance(value, int | float) else str(value))
     return table
+
+
+def print_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Print what was written down and what became of it: a line each, so that no digest is cut."""
+    width = max(len(check.what) for check in checks)
+    for check in checks:
+        told = check.told
+        if check.status == "differs" and check.found and not told:
+            told = f"now {check.found}"
+        line = f"{check.status:<9}  {check.what:<{width}}  {check.recorded or 'not recorded'}"
+        console.print(line, style=_COLOURS[check.status], markup=False)
+        if told:
+            console.print(f"{'':<{width + 13}}{told}", style="dim", markup=False)
+
+
+_COLOURS = {"verified": "", "differs": "red", "missing": "yellow", "collected": "blue", "unchecked": "dim"}
 
 
 def written_table(written: Mapping[str, str], root: Path) -> Table:

@@ -104,14 +104,54 @@ class SnapshotStore:
         return path
 
 
-def _write_canonical(contract: Contract, path: Path, target: Path) -> tuple[str, int]:
-    """Write the contract's columns in canonical types; return the content digest and the length."""
+def content_digest(contract: Contract, path: Path) -> str:
+    """Return the digest that a snapshot's file has by its content: that of its name, while nobody touched it.
+
+    Args:
+        contract: that the snapshot was made by; its columns are those of the file.
+        path: the Parquet file.
+
+    Raises:
+        HedonicError: the file cannot be read, or has other columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(column.name, arrow_type(column)) for column in contract.columns])
-    digest, n_rows = hashlib.sha256(), 0
-    digest.update(json.dumps([[c.name, c.type] for c in contract.columns]).encode())
+    schema = _schema(contract)
+    digest, waiting = _begun_digest(contract), schema.empty_table()
+    try:
+        source = pq.ParquetFile(path)
+        if source.schema_arrow.remove_metadata() != schema:
+            raise HedonicError(f"{path}: has other columns than the contract of {contract.name}")
+        for batch in source.iter_batches(BLOCK_ROWS):
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], schema=schema)])
+            while len(waiting) >= BLOCK_ROWS:
+                digest.update(block_digest(waiting.slice(0, BLOCK_ROWS).combine_chunks()))
+                waiting = waiting.slice(BLOCK_ROWS)
+    except (OSError, ValueError, pa.ArrowException) as err:
+        raise HedonicError(f"{path}: cannot be read: {str(err).splitlines()[0]}") from err
+    if len(waiting):
+        digest.update(block_digest(waiting.combine_chunks()))
+    return digest.hexdigest()
+
+
+def _schema(contract: Contract) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([(column.name, arrow_type(column)) for column in contract.columns])
+
+
+def _begun_digest(contract: Contract) -> hashlib._Hash:
+    """Return a digest that knows the columns; the blocks of rows follow."""
+    return hashlib.sha256(json.dumps([[c.name, c.type] for c in contract.columns]).encode())
+
+
+def _write_canonical(contract: Contract, path: Path, target: Path) -> tuple[str, int]:
+    """Write the contract's columns in canonical types; return the content digest and the length."""
+    import pyarrow.parquet as pq
+
+    schema = _schema(contract)
+    digest, n_rows = _begun_digest(contract), 0
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for table in canonical_blocks(contract, read_batches(contract, path), schema):
             writer.write_table(table, row_group_size=BLOCK_ROWS)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ class ManifestFacts(Frozen):
 
     Attributes:
         configuration: everything that shaped the model and is not the data: the winning family, its
-            parameters and rounds, trials asked for, the refit.
+            parameters and rounds, trials asked for, families searched, the refit.
         lock: sha256 of the hash-locked requirements.
         code: sha256 of the code tree.
         reproducible: False when a time limit cut the study.
@@ -66,6 +67,11 @@ class ReleaseRecord(Frozen):
 
     Attributes:
         images: where its images were pushed: the digest that a registry gave, by the name there.
+        commit: that was checked out, ``-dirty`` behind it where files differed from it.
+        contract: digest of the contract's meaning.
+        source_uri, source_sha256: of the file that the snapshot was made of.
+        validation: sha256 of the report that let the rows pass, and ``as_of`` the day it was about.
+        toolchain: Python, the versions and the variables that the numbers came from.
     """
 
     format_version: Literal[1] = 1
@@ -80,6 +86,12 @@ class ReleaseRecord(Frozen):
     commit: str | None = None
     bento: str | None = None
     images: dict[str, str] = Field(default_factory=dict, exclude_if=lambda images: not images)
+    contract: Sha256 | None = None
+    source_uri: str | None = None
+    source_sha256: Sha256 | None = None
+    validation: Sha256 | None = None
+    as_of: date | None = None
+    toolchain: dict[str, str] = Field(default_factory=dict)
     figures: dict[str, float | None] = Field(default_factory=dict)
 
     @field_validator("figures")

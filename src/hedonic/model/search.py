@@ -123,6 +123,7 @@ def tune(
         cut_by_time=cut,
         trials=tuple(done),
         baselines=tuple(baselines),
+        families=tuple(search.families),
     )
 
 

@@ -28,7 +28,10 @@ class Trial(Frozen):
 
 
 class Study(Frozen):
-    """A finished study: its trials in number order and the baselines scored beside them."""
+    """A finished study: its trials in number order and the baselines scored beside them.
+
+    ``families`` are those that were searched, in the order in which the sampler knew them.
+    """
 
     name: str
     metric: str
@@ -36,6 +39,7 @@ class Study(Frozen):
     cut_by_time: bool
     trials: tuple[Trial, ...]
     baselines: tuple[Trial, ...]
+    families: tuple[Family, ...] = ()
 
     @property
     def best(self) -> Trial:

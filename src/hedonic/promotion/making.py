@@ -87,6 +87,7 @@ def make_content(
             configuration={
                 "recipe": recipe.model_dump(mode="json"),
                 "trials": study.n_trials,
+                "families": list(study.families),
                 "metric": study.metric,
                 "refit": policy.model_dump(mode="json"),
                 KNOWN_BY: list(identity_columns(data.contract)),

@@ -38,6 +38,8 @@ class Entry(Frozen):
         bento_files: sha256 over every file of the bento; its tag vouches for those that it serves by.
         reason: why it was done, or tried.
         failure: what went wrong; of a failed attempt alone. Its ``release`` is the one that it was about.
+        evaluation, study: of the reports that the verdict rests on.
+        version: the registered model's.
     """
 
     dataset: Name
@@ -55,6 +57,9 @@ class Entry(Frozen):
     flow_run: str | None = None
     mlflow_run: str | None = None
     failure: str | None = None
+    evaluation: Digest | None = None
+    study: Digest | None = None
+    version: int | None = None
 
     @model_validator(mode="after")
     def _fails_with_a_failure(self) -> Self:

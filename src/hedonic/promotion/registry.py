@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -406,3 +407,46 @@ def describe(
         "\n".join(linked),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What MLflow has written down about a model version.
+
+    Attributes:
+        run_id: of the run that made it; ``known`` is whether MLflow still has that run.
+        release: digest of the release that it became, if it did.
+        model: digest of the model's files as they are there now; None where they are gone.
+        recorded_model: the same, as it was when it was registered.
+    """
+
+    run_id: str | None
+    known: bool
+    release: str | None
+    model: str | None
+    recorded_model: str | None
+
+
+def version_facts(settings: Settings, dataset: str, version: str) -> VersionFacts | None:
+    """Return what MLflow knows of a model version; None where it has no such version, or no store."""
+    from mlflow.exceptions import MlflowException
+
+    if not Path(settings.tracking_uri.removeprefix("sqlite:///")).is_file():
+        return None
+    client = open_client(settings)
+    try:
+        found = client.get_model_version(model_name(dataset), version)
+    except MlflowException:
+        return None
+    try:
+        run = client.get_run(found.run_id) if found.run_id else None
+    except MlflowException:
+        run = None
+    files = Path(unquote(urlsplit(found.source or "").path)) / "data" / "model"
+    return VersionFacts(
+        run_id=found.run_id,
+        known=run is not None and run.info.lifecycle_stage == "active",
+        release=found.tags.get(TAG_RELEASE),
+        model=folder_digest(files) if files.is_dir() else None,
+        recorded_model=found.tags.get(TAG_MODEL),
+    )

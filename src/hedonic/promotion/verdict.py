@@ -40,12 +40,14 @@ class Verdict(Frozen):
 
     Attributes:
         holdout: digest of the rows that decided, where it is known.
+        comparison: sha256 of the report that sets the candidate beside the champion.
     """
 
     promoted: bool
     kind: Kind
     reasons: tuple[Finding, ...]
     holdout: str | None = None
+    comparison: str | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -62,7 +64,8 @@ class Verdict(Frozen):
         """Return the verdict with one more finding; an issue refuses what was promoted."""
         reasons = (*self.reasons, finding)
         if self.promoted and finding.outcome == "issue":
-            return Verdict(promoted=False, kind="refused", reasons=reasons, holdout=self.holdout)
+            refused = {"promoted": False, "kind": "refused", "reasons": reasons}
+            return self.model_copy(update=refused)
         return self.model_copy(update={"reasons": reasons})
 
     @property

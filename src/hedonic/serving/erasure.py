@@ -99,7 +99,7 @@ def check_retention(days: float) -> float:
 
 def find_request(store: PredictionLogStore, request_id: str) -> Held:
     """Return what the log holds of a request; of a table's, of all its parts."""
-    of_it, values = _of_request(request_id)
+    of_it, values = of_request(request_id)
     found = store.read(
         f"SELECT dataset, SUM(n_rows) FROM hedonic_answered WHERE {of_it} GROUP BY dataset",  # noqa: S608
         values,
@@ -112,7 +112,7 @@ def find_request(store: PredictionLogStore, request_id: str) -> Held:
 
 def forget_request(store: PredictionLogStore, request_id: str) -> Erased:
     """Return what was deleted: every answer to the request, and its prices; of a table's, all its parts."""
-    of_it, values = _of_request(request_id)
+    of_it, values = of_request(request_id)
     found = store.read(f"SELECT seq FROM hedonic_answered WHERE {of_it}", values)  # noqa: S608
     erased = Erased()
     for start in range(0, len(found), _STEP):
@@ -178,7 +178,7 @@ _UNKNOWN = "NOT EXISTS (SELECT 1 FROM hedonic_answered a WHERE a.request_id = he
 _ORPHANS = f"SELECT seq FROM hedonic_feedback WHERE received_us < ? AND {_UNKNOWN}"  # noqa: S608
 
 
-def _of_request(request_id: str) -> tuple[str, tuple[Any, ...]]:
+def of_request(request_id: str) -> tuple[str, tuple[Any, ...]]:
     """Return the condition for a request's id and those of its parts (``table_parts``), with its values."""
     part = f"{request_id}."
     return "(request_id = ? OR substr(request_id, 1, ?) = ?)", (request_id, len(part), part)

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hedonic.errors import HedonicError
@@ -27,13 +28,24 @@ def committed_digest(root: Path, commit: str) -> str:
         UserError: a file of the commit is not Python.
         HedonicError: git does not give the commit.
     """
+    with committed_tree(root, commit) as tree:
+        steps = [step for step in STEPS if (tree / step).is_file()]
+        sources = {source for step in steps for source in step_sources(tree, step)}
+        return code_digest(tree, (source for source in sources if source.startswith(ROOMS)))
+
+
+@contextmanager
+def committed_tree(root: Path, commit: str) -> Iterator[Path]:
+    """Give a folder with the Python sources of a commit, for as long as they are needed.
+
+    Raises:
+        HedonicError: git does not give the commit.
+    """
     with tempfile.TemporaryDirectory(prefix="hedonic-commit-") as scratch:
         tree = Path(scratch)
         with tarfile.open(fileobj=io.BytesIO(_archive(root, commit))) as archive:
             archive.extractall(tree, filter="data")
-        steps = [step for step in STEPS if (tree / step).is_file()]
-        sources = {source for step in steps for source in step_sources(tree, step)}
-        return code_digest(tree, (source for source in sources if source.startswith(ROOMS)))
+        yield tree
 
 
 def head(root: Path) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from hedonic.data.contract import Contract, dump_contract, load_contract, parse_contract
 from hedonic.data.rules import RowRule
 from hedonic.errors import ContractError, UserError
+from tests.contracts import HOUSE_FEATURES, house_contract
 
 ROOT = Path(__file__).resolve().parents[3]
 DATASETS = ("king_county", "california")
@@ -192,6 +193,22 @@ def test_the_digest_is_about_the_meaning(tmp_path: Path) -> None:
     reordered = "\n".join(["# a comment", lines[0], lines[2], lines[1], *lines[3:]]) + "\n"
     assert load_contract(written(tmp_path, reordered)).digest == digest
     assert load_contract(written(tmp_path, SMALL.replace("60", "61"))).digest != digest
+
+
+def test_the_order_of_names_that_shapes_the_bits_counts_and_survives() -> None:
+    first, other = (
+        house_contract(features={**HOUSE_FEATURES, "comparables": {"neighbours": [3], "similar": similar}})
+        for similar in ({"log_area": 0.3, "age": 20}, {"age": 20, "log_area": 0.3})
+    )
+    assert first.digest != other.digest
+    for contract in (first, other):
+        again = parse_contract(dump_contract(contract))
+        assert again.digest == contract.digest
+        assert again.features.comparables is not None
+        assert contract.features.comparables is not None
+        assert [*again.features.comparables.similar] == [*contract.features.comparables.similar]
+    families = house_contract(search={"families": {"ridge": {}, "boosting": {}}})
+    assert families.digest != house_contract(search={"families": {"boosting": {}, "ridge": {}}}).digest
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

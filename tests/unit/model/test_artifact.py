@@ -18,7 +18,7 @@ from hedonic.model.artifact import PortableModel, folder_digest
 from hedonic.model.recipe import Recipe
 from hedonic.model.scorers import ConstantScorer
 from hedonic.model.training import fit_candidate, fold_rows, make_fold
-from tests.contracts import TREES, car_contract, car_frame, house_contract, house_frame
+from tests.contracts import HOUSE_FEATURES, TREES, car_contract, car_frame, house_contract, house_frame
 
 
 def model_of(contract: Contract, frame: Any, family: Any = "boosting") -> PortableModel:
@@ -116,6 +116,18 @@ def test_a_model_with_every_kind_of_feature_makes_the_round_trip(
     assert all_bytes(after, rows) == all_bytes(houses, rows)
     assert after.training_ranges == houses.training_ranges
     assert after.valuation_date_default == houses.valuation_date_default
+
+
+def test_features_are_the_same_bits_after_a_round_trip_whatever_the_order_of_names(
+    rows: Columns, tmp_path: Path
+) -> None:
+    similar = {"log_lot": 0.7, "age": 20, "log_area": 0.3, "area_per_room": 9}
+    comparables = {**HOUSE_FEATURES["comparables"], "similar": similar}
+    contract = house_contract(features={**HOUSE_FEATURES, "comparables": comparables})
+    before = model_of(contract, house_frame(), "median")
+    before.save(tmp_path / "model")
+    after = PortableModel.load(tmp_path / "model")
+    assert after.features.apply(rows).tobytes() == before.features.apply(rows).tobytes()
 
 
 def test_a_folder_holds_no_pickle_and_the_same_model_gives_the_same_bytes(

@@ -355,3 +355,26 @@ def test_the_description_tells_verdict_figures_baselines_study_and_links(contrac
     assert "Study `village-2026-11-20`, trial 7." in text
     assert "- [MLflow run](http://127.0.0.1:5000/#/experiments/1/runs/r)" in text
     assert "- Prefect run: `f-1`" in text
+
+
+def test_the_facts_of_a_version_are_what_mlflow_and_its_files_say(register, clean, run_id):
+    version = str(register(0, release="a" * 64))
+    facts = registry.version_facts(clean, "village", version)
+    assert (facts.run_id, facts.known, facts.release) == (run_id, True, "a" * 64)
+    assert facts.model == facts.recorded_model
+    (trees,) = clean.mlflow_artifacts.rglob(f"models/{_model_id(clean, version)}/**/width/trees.txt")
+    trees.write_text(trees.read_text() + "\n")
+    changed = registry.version_facts(clean, "village", version)
+    assert changed.model not in (None, changed.recorded_model)
+    registry.open_client(clean).delete_run(run_id)
+    assert not registry.version_facts(clean, "village", version).known
+
+
+def _model_id(store, version):
+    return registry.open_client(store).get_model_version(NAME, version).model_id
+
+
+def test_a_version_that_mlflow_does_not_have_has_no_facts_and_no_store_is_made(clean, tmp_path):
+    assert registry.version_facts(clean, "village", "77") is None
+    assert registry.version_facts(Settings(home=tmp_path, root=tmp_path), "village", "1") is None
+    assert list(tmp_path.iterdir()) == []

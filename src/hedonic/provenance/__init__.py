@@ -1,0 +1,1 @@
+"""Provenance: from an answer, or a verdict, back to rows, study, code and commit; and there again."""
