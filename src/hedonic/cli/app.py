@@ -12,6 +12,7 @@ from hedonic.cli.explain_cache import explain_cache
 from hedonic.cli.forget import forget, purge
 from hedonic.cli.history import history, what_served
 from hedonic.cli.predict import predict
+from hedonic.cli.pull import pull
 from hedonic.cli.run import run
 from hedonic.cli.score import score
 from hedonic.cli.serve import down, serve
@@ -27,7 +28,7 @@ app = typer.Typer(
     help="The self-hosted factory for price models: checks, tunes, gates, releases and serves them.",
 )
 for command in (
-    up, down, status, logs, run, explain_cache, task, serve, predict, score,
+    up, down, status, logs, run, explain_cache, task, serve, predict, score, pull,
     traffic, approve, reject, history, what_served, deploy, forget, purge, doctor, env,
 ):  # fmt: skip
     app.command()(command)
