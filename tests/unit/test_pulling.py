@@ -69,6 +69,8 @@ def test_the_release_comes_from_s3_too(shared, s3, tmp_path):
         ({"store_url": "{elsewhere}"}, "cannot be copied from the store"),
         ({"history_url": None}, "HEDONIC_HISTORY_URL not set"),
         ({"store_url": None}, "HEDONIC_STORE_URL not set"),
+        ({"history_url": ""}, "HEDONIC_HISTORY_URL not set"),
+        ({"store_url": ""}, "HEDONIC_STORE_URL not set"),
     ],
 )
 def test_what_cannot_be_reached_fails_with_and_without_bootstrap(shared, tmp_path, change, told, bootstrap):
