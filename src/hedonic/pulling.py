@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import verify_release
-from hedonic.promotion.history import History
+from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Record
 from hedonic.promotion.release import publish
 from hedonic.serving.release_copy import discard, fetch
@@ -42,6 +43,7 @@ def pull_champion(settings: Settings, dataset: str, *, bootstrap: bool = False) 
 
     Raises:
         HedonicError: history or store is not configured, cannot be reached, or holds no champion.
+        WrongEnvironment: the history is another environment's.
         ReleaseRefused: the release in the store is not whole, or is not the champion's.
     """
     unset = [
@@ -59,27 +61,26 @@ def pull_champion(settings: Settings, dataset: str, *, bootstrap: bool = False) 
             f"{dataset}: the champion cannot be pulled: {' and '.join(unset)} not set. Set both; where there "
             "is no champion anywhere yet, set none and say so with --bootstrap."
         )
-    champion = _champion(settings.history_url, dataset, bootstrap=bootstrap)
+    champion = _champion(settings, dataset, bootstrap=bootstrap)
     if champion is None or champion.release is None:
         return Pulled(None, None)
     folder = settings.releases / dataset / champion.release
     return Pulled(champion, _fetch(settings.store_url, dataset, champion.release, folder))
 
 
-def _champion(url: str, dataset: str, *, bootstrap: bool) -> Record | None:
-    _require_file(url, bootstrap=bootstrap)
-    history = History(url)
-    try:
+def _champion(settings: Settings, dataset: str, *, bootstrap: bool) -> Record | None:
+    where = _shown(settings.history)
+    _require_file(settings.history, bootstrap=bootstrap)
+    with closing(open_history(settings)) as history:
+        history.require_environment()
         champion = history.champion(dataset)
         problems = history.verify_chain()
-    finally:
-        history.close()
     if problems:
-        raise HedonicError(f"history {_shown(url)}: {'; '.join(problems)}. Restore it from a backup.")
+        raise HedonicError(f"history {where}: {'; '.join(problems)}. Restore it from a backup.")
     if champion is None and not bootstrap:
         raise HedonicError(
-            f"{dataset}: the history {_shown(url)} names no champion. Look whether it is the right one; "
-            "where there is no champion yet, say so with --bootstrap."
+            f"{dataset}: the history {where} names no champion. Look whether it is the right one; where "
+            "there is no champion yet, say so with --bootstrap."
         )
     return champion
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from hedonic.errors import HedonicError, ReleaseRefused
-from hedonic.promotion.history import History
+from hedonic.promotion.history import History, WrongEnvironment
 from hedonic.promotion.record import Entry
 from hedonic.promotion.release_store import publish_release
 from hedonic.pulling import pull_champion
@@ -88,6 +88,12 @@ def test_an_s3_that_is_down_fails(shared, monkeypatch):
     monkeypatch.setattr("hedonic.model.object_store._RETRY_S", 0)
     with pytest.raises(HedonicError, match="cannot be read"):
         pull_champion(shared[0].model_copy(update={"store_url": "s3://hedonic/releases"}), DATASET)
+
+
+def test_the_history_of_another_environment_is_refused(shared):
+    settings = shared[0].model_copy(update={"environment_name": "staging"})
+    with pytest.raises(WrongEnvironment, match="this process is of staging"):
+        pull_champion(settings, DATASET, bootstrap=True)
 
 
 def test_a_history_that_is_not_there_is_not_made(shared, tmp_path):
