@@ -61,7 +61,7 @@ bandit: $(CHECKED)  ## The sources' security lint.
 	@$(CHECKS)/bin/bandit --quiet --recursive --configfile pyproject.toml src delivery
 
 secrets: $(CHECKED)  ## Is there a secret in the tree, or in any commit? Nothing is asked of anyone.
-	@$(CHECKS)/bin/kingfisher scan . --no-validate --no-update-check --confidence low --redact --quiet \
+	@$(CHECKS)/bin/kingfisher scan . --no-validate --no-update-check --confidence medium --redact --quiet \
 		--rule-cache-dir $(SCANNER_RULES) --exclude '$(VENV)/' --exclude '$(CHECKS)/' --exclude '.hedonic/'
 
 licences: $(READY) $(CHECKED)  ## May we use what we install?
