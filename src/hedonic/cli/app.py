@@ -17,6 +17,7 @@ from hedonic.cli.gc import gc
 from hedonic.cli.history import history, what_served
 from hedonic.cli.image import image
 from hedonic.cli.predict import predict
+from hedonic.cli.pull import pull
 from hedonic.cli.reproduce import reproduce
 from hedonic.cli.rollback import rollback
 from hedonic.cli.run import run
@@ -38,6 +39,6 @@ app = typer.Typer(
 for command in (
     up, down, status, logs, run, explain_cache, task, serve, rollback, predict, score,
     traffic, trace, explain_decision, reproduce, approve, reject, history, what_served, image, deploy,
-    bento, verify, gc, backup, restore, forget, purge, doctor, env,
+    pull, bento, verify, gc, backup, restore, forget, purge, doctor, env,
 ):  # fmt: skip
     app.command()(command)

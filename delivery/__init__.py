@@ -1,0 +1,1 @@
+"""What the workflows call: each step runs here as it does there."""

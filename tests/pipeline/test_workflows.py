@@ -1,0 +1,97 @@
+"""What the workflows promise, read from them as they are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.project import ROOT
+
+FOLDER = ROOT / ".github/workflows"
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yml"))}
+JOBS = [(name, job, content) for name, flow in WORKFLOWS.items() for job, content in flow["jobs"].items()]
+STEPS = [(f"{name}/{job}", step) for name, job, content in JOBS for step in content.get("steps", [])]
+
+
+def triggers(name):
+    return WORKFLOWS[name][True]  # YAML 1.1 reads `on` as a boolean
+
+
+def test_there_are_the_four():
+    assert set(WORKFLOWS) == {"ci", "nightly-latest", "release", "retrain"}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_begins_with_no_rights_and_never_runs_twice_at_once(name):
+    assert WORKFLOWS[name]["permissions"] == {}
+    assert WORKFLOWS[name]["concurrency"]["group"].startswith(name)
+    assert all("permissions" in job for job in WORKFLOWS[name]["jobs"].values())
+
+
+def test_every_target_that_is_called_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    called = {
+        target
+        for _, step in STEPS
+        for line in re.findall(r"^\s*make ([\w. /-]+?)(?: 2>&1)?(?: \||$)", step.get("run", ""), re.MULTILINE)
+        for target in line.split()
+    }
+    assert {"structure", "lint", "coverage", "audit", "secrets", "retrain", "take", "newest"} <= called
+    for target in called:
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+def test_no_step_holds_a_long_lived_key_or_pastes_what_someone_typed():
+    for where, step in STEPS:
+        assert "${{" not in step.get("run", ""), where
+        text = str(step)
+        assert not re.search(r"secrets\.(?!HEDONIC_HISTORY_URL|DEPLOY_HOOK_URL|NOTIFY_HOOK_URL)", text), where
+        assert "access-key" not in text, where
+
+
+def test_structure_comes_first_and_the_others_run_side_by_side_and_all_hold_the_tower():
+    jobs = WORKFLOWS["ci"]["jobs"]
+    gates = set(jobs) - {"structure", "control-tower"}
+    assert gates == {"lint", "tests", "security", "image"}
+    assert all(jobs[gate]["needs"] == "structure" for gate in gates)
+    assert set(jobs["control-tower"]["needs"]) == gates | {"structure"}
+    assert jobs["control-tower"]["if"] == "always()"
+
+
+def test_without_a_plain_yes_retraining_needs_a_champion_and_a_run_by_hand_is_a_rehearsal():
+    inputs = triggers("retrain")["workflow_dispatch"]["inputs"]
+    assert inputs["bootstrap"] == {**inputs["bootstrap"], "type": "boolean", "default": False}
+    assert inputs["debug"]["default"] is True
+    assert triggers("release")["workflow_dispatch"]["inputs"]["debug"]["default"] is True
+    (step,) = (step for _, step in STEPS if step.get("run") == "make retrain")
+    assert step["env"]["BOOTSTRAP"] == "${{ inputs.bootstrap || false }}"
+    assert triggers("retrain")["schedule"]
+
+
+def test_the_later_job_takes_the_very_release_that_the_earlier_one_told():
+    release = WORKFLOWS["retrain"]["jobs"]["release"]
+    assert release["if"] == "needs.retrain.outputs.outcome == 'promoted'"
+    assert release["with"]["release"] == "${{ needs.retrain.outputs.release }}"
+    image = WORKFLOWS["release"]["jobs"]["image"]
+    assert image["env"]["RELEASE"] == "${{ inputs.release }}"
+    runs = [step.get("run") for step in image["steps"]]
+    assert runs.index("make take") < runs.index("make image")
+
+
+def test_what_is_deployed_was_checked_and_shipped_and_is_no_rehearsal():
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert jobs["ship"]["needs"] == "image"
+    assert jobs["deploy"]["needs"] == ["image", "ship"]
+    assert jobs["deploy"]["if"] == "github.event_name == 'schedule' || !inputs.debug"
+
+
+@pytest.mark.parametrize("name", ["retrain", "release", "nightly-latest"])
+def test_a_failure_is_told(name):
+    tower = WORKFLOWS[name]["jobs"]["control-tower"]
+    (told,) = (step for step in tower["steps"] if step.get("name") == "Tell someone")
+    assert "failure()" in told["if"]
+    assert set(tower["needs"] if isinstance(tower["needs"], list) else [tower["needs"]]) == (
+        set(WORKFLOWS[name]["jobs"]) - {"control-tower"}
+    )
