@@ -29,6 +29,7 @@ RUN /opt/hedonic/bin/python -m compileall -q /opt/hedonic/lib \
 
 # One layer of what is needed of the base, without what was deleted from it.
 FROM scratch
+# hadolint ignore=DL3067
 COPY --from=base / /
 COPY --from=packages /opt/hedonic /opt/hedonic
 ENV PATH=/opt/hedonic/bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin \

@@ -7,16 +7,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from tests.project import ROOT
 
 KUBERNETES = ROOT / "deployments" / "kubernetes"
-VERSION = "1.33"
+VALIDATE = ROOT / ".checks" / "bin" / "kubernetes-validate"
 OVERLAYS = ("staging", "production", "blue-green")
 SOURCES = sorted(
     path
@@ -42,6 +42,16 @@ def overlay(name: str) -> tuple[Manifest, ...]:
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     return tuple(manifests(told.stdout))
+
+
+def problems(content: list[Manifest] | tuple[Manifest, ...], folder: Path) -> str:
+    """Return what Kubernetes' own schemas, strictly, have against the manifests."""
+    file = folder / "manifests.yaml"
+    file.write_text(yaml.safe_dump_all(content))
+    told = subprocess.run(
+        [str(VALIDATE), "--strict", "--quiet", str(file)], capture_output=True, text=True, check=False
+    )
+    return told.stdout + told.stderr if told.returncode else ""
 
 
 def pods(content: list[Manifest] | tuple[Manifest, ...]) -> Iterator[tuple[str, str, Manifest]]:
@@ -75,27 +85,19 @@ def job() -> Manifest:
     return manifest
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_every_manifest_is_valid(path):
-    for manifest in manifests(path.read_text()):
-        kubernetes_validate.validate(manifest, VERSION, strict=True)
-
-
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_overlay_builds_what_is_valid(name):
-    for manifest in overlay(name):
-        kubernetes_validate.validate(manifest, VERSION, strict=True)
+def test_every_overlay_builds_what_is_valid(name, tmp_path):
+    assert problems(overlay(name), tmp_path) == ""
 
 
-def test_the_job_of_a_flow_run_is_valid():
-    kubernetes_validate.validate(job(), VERSION, strict=True)
+def test_every_manifest_and_the_job_of_a_flow_run_are_valid(tmp_path):
+    assert problems(everything(), tmp_path) == ""
 
 
-def test_an_unknown_key_would_be_refused():
+def test_an_unknown_key_is_refused(tmp_path):
     manifest = job()
     manifest["spec"]["template"]["spec"]["containers"][0]["readonly"] = True
-    with pytest.raises(kubernetes_validate.ValidationError, match="readonly"):
-        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    assert "readonly" in problems([manifest], tmp_path)
 
 
 def everything() -> list[Manifest]:

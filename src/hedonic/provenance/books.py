@@ -69,7 +69,7 @@ def _check_trial(origin: Origin) -> Check:
         trials = storage.get_all_trials(storage.get_study_id_from_name(record.study))
         attributes = trials[record.trial].user_attrs
     except (KeyError, IndexError):
-        told = f"not in {journal}"
+        told = f"not in {studies}"
         return Check(what="study and trial", recorded=name, found=None, status="missing", told=told)
     if origin.manifest is None:
         return unchecked("study and trial", name, "the manifest, which names the recipe, cannot be read")
