@@ -77,7 +77,7 @@ def served_sources(root: Path) -> tuple[Path, ...]:
 
 def bento_digest(root: Path, release: str) -> str:
     """Return the sha256 over release, served sources, lock, BentoML's version and the image's recipe."""
-    return _digest({"release": release, "recipe": _sha256(root / RECIPE), **_served_code(root)})
+    return _digest({"release": release, **_served_code(root), "recipe": _sha256(_recipe(root))})
 
 
 def held_digest(bento: Path) -> str:
@@ -205,7 +205,7 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, stage / path)
     shutil.copyfile(_lock(root), stage / LOCK)
-    shutil.copyfile(root / RECIPE, stage / RECIPE.name)
+    shutil.copyfile(_recipe(root), stage / RECIPE.name)
     shutil.copytree(release, stage / BAKED / manifest.digest)
     config: dict[str, Any] = {
         "service": "bentos.valuation:Valuation",
@@ -298,6 +298,15 @@ def _lock(root: Path) -> Path:
     if not path.is_file():
         raise HedonicError(
             f"{LOCK}: not in {root}. It lists what serving needs; restore it from the repository."
+        )
+    return path
+
+
+def _recipe(root: Path) -> Path:
+    path = root / RECIPE
+    if not path.is_file():
+        raise HedonicError(
+            f"{RECIPE}: not in {root}. The image is built by it; restore it from the repository."
         )
     return path
 

@@ -109,6 +109,13 @@ def test_a_project_without_the_serving_lock_says_so(release, tmp_path):
         build_bento(tmp_path, release, tmp_path / "home", promoted=True)
 
 
+def test_a_project_without_the_images_recipe_says_so(release, tmp_path):
+    project = copied_project(tmp_path / "project")
+    (project / RECIPE).unlink()
+    with pytest.raises(HedonicError, match=r"valuation.Dockerfile: not in"):
+        build_bento(project, release, tmp_path / "home", promoted=True)
+
+
 @pytest.mark.slow
 def test_the_tag_is_the_digest_of_what_is_served(bento, project, release, home):
     digest = bento_digest(project, release.name)
