@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from prefect import task
 
 from hedonic.data.contract import Contract
@@ -29,13 +31,14 @@ def decide_promotion(
 ) -> Verdict:
     """Return whether the candidate replaces the champion (a release digest), and why."""
     from hedonic.promotion.description import verdict_markdown
-    from hedonic.promotion.history import History
+    from hedonic.promotion.history import open_history
     from hedonic.promotion.judging import judge
 
     settings = load_settings()
     data = open_training_data(settings, contract, validated)
     folder = settings.releases / contract.name / champion if champion else None
-    records = History(settings.history).records(contract.name)
+    with closing(open_history(settings)) as history:
+        records = history.records(contract.name)
     judged = judge(data, CandidateStore(settings.candidates), choice, evaluation, folder, records)
     verdict, comparison = judged.verdict, judged.comparison
     report = comparison.write(settings.reports) if comparison else None
