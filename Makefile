@@ -112,6 +112,7 @@ bench: $(READY)  ## The figures of the README.
 	@$(BIN)/hedonic run king_county >/dev/null
 	@$(BIN)/python -m benchmarks.serving --profile
 	@$(BIN)/python -m benchmarks.orchestration
+	@$(BIN)/python -m benchmarks.gate
 
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill

@@ -17,6 +17,7 @@ DEPLOYMENTS = ROOT / "deployments"
 SECRETS = {
     "POSTGRES_PASSWORD": "secret-of-postgres",
     "HEDONIC_API_TOKEN": "secret-token",
+    "WORKER_IMAGE": "hedonic-worker:0123456789abcdef",
 }
 PRODUCTION = {
     **SECRETS,
@@ -118,7 +119,7 @@ def test_production_asks_who_calls():
         assert "include /etc/nginx/hedonic/tools.conf;" in server
 
 
-@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "HEDONIC_API_TOKEN"])
+@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "HEDONIC_API_TOKEN", "WORKER_IMAGE"])
 def test_without_a_secret_nothing_starts(missing):
     told = config(["compose.yaml"], {name: value for name, value in SECRETS.items() if name != missing})
     assert told.returncode != 0

@@ -71,7 +71,7 @@ def job() -> Manifest:
         "{{ labels }}": {"a": "b"},
         "{{ name }}-": "run-",
         "{{ namespace }}": "hedonic",
-        "{{ image }}": "hedonic-factory:latest",
+        "{{ image }}": "hedonic-worker:latest",
     }
 
     def fill(value: Any) -> Any:

@@ -33,7 +33,7 @@ def approve(
     debug: DebugOption = False,
 ) -> None:
     """Make the release that awaits approval champion, and serve it."""
-    from hedonic.roll_out import start_endpoint
+    from hedonic.rollback.fallback import roll_out_or_fall_back
 
     settings, console = load_settings(), terminal(as_json=as_json)
     contract = load_contract(settings.expectations / f"{dataset}.yaml")
@@ -44,7 +44,7 @@ def approve(
     _tell(settings, dataset)
     with console.status("rolling it out"):
         try:
-            endpoint = start_endpoint(settings, dataset, contract.serve.port)
+            endpoint = roll_out_or_fall_back(settings, contract, flow_run=None)
         except HedonicError as err:
             _record_failure(settings, record, str(err))
             raise

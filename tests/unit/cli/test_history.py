@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -129,13 +128,13 @@ def endpoint(monkeypatch):
     """An endpoint that starts, or does not."""
     asked = SimpleNamespace(failure=None, started=[])
 
-    def start_endpoint(settings, dataset, port):
+    def start_endpoint(settings, dataset, port, *, stays=False):
         if asked.failure:
             raise HedonicError(asked.failure)
         asked.started.append((dataset, read_pointer(settings.home, dataset).release))
         return SimpleNamespace(url="http://127.0.0.1:1")
 
-    monkeypatch.setitem(sys.modules, "hedonic.roll_out", SimpleNamespace(start_endpoint=start_endpoint))
+    monkeypatch.setattr("hedonic.rollback.fallback.start_endpoint", start_endpoint)
     return asked
 
 
@@ -177,7 +176,8 @@ def test_an_approval_whose_roll_out_fails_is_recorded_as_failed_too(hedonic, par
     code, _, err = hedonic("approve", "tiny_town", "--reason", "looked at it")
     assert (code, "ended while starting" in err) == (1, True)
     last = history.records("tiny_town")[-1]
-    assert (last.kind, last.release, last.failure) == ("failed", parked.release, endpoint.failure)
+    assert (last.kind, last.release) == ("failed", parked.release)
+    assert last.failure.startswith(endpoint.failure)
 
 
 def test_a_rejection_leaves_the_champion(hedonic, parked, history, endpoint):
