@@ -138,7 +138,11 @@ class Forker:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        # Not read to its end: the supervisor that a run started holds it, too.
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _ask(self, told: dict[str, Any], *, killed: bool) -> Any:
         self._answer.unlink(missing_ok=True)
