@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hedonic.serving.answer_record import AsideLog
 from hedonic.serving.answering import Answering
+from hedonic.serving.coronation import require_promoted
 from hedonic.serving.fast_path import PREDICT_PATHS
 from hedonic.serving.feedback import Feedback
 from hedonic.serving.following import Follower
@@ -23,7 +24,6 @@ from hedonic.serving.prediction_log import PredictionLog
 from hedonic.serving.prediction_log_figures import log_figures
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.predictor import Release
-from hedonic.serving.promotion_proof import require_promoted
 from hedonic.serving.retention import Retention
 from hedonic.serving.rollout import Rollout, Served
 from hedonic.serving.source import Source, baked_source, resolve

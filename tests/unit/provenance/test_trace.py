@@ -163,6 +163,7 @@ def test_what_is_gone_is_missing_and_no_problem(home: LivedIn) -> None:
 
 def test_what_was_collected_is_told_from_what_is_missing(home: LivedIn) -> None:
     home.answered()
+    home.append(release="b" * 64)  # a champion is never collected
     (home.folder / "manifest.json").unlink()
     history = History(home.settings.history)
     history.append(

@@ -9,7 +9,7 @@ import pytest
 
 from hedonic.errors import ReleaseRefused
 from hedonic.promotion.history import Entry, History
-from hedonic.serving.promotion_proof import require_promoted
+from hedonic.serving.coronation import require_promoted
 from hedonic.serving.source import Source
 from hedonic.settings import SourceSettings
 
