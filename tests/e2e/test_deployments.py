@@ -306,7 +306,10 @@ def test_a_run_that_failed_is_an_alert_that_links_to_it_and_a_source_that_cannot
     base = town.api.removesuffix("/api")
     assert (of_run.severity, of_run.link) == ("critical", f"{base}/runs/flow-run/{failed}")
     assert "nowhere.csv" in of_run.text
-    assert httpx.get(str(of_run.link), trust_env=False, follow_redirects=True).status_code == httpx.codes.OK
+    page = httpx.get(
+        str(of_run.link), headers={"Accept": "text/html"}, trust_env=False, follow_redirects=True
+    )
+    assert page.status_code == httpx.codes.OK
     assert (of_source.text, of_source.link) == (problem, None)
 
 
