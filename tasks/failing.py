@@ -33,7 +33,7 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
                 dataset=dataset,
                 kind="failed",
                 release=judged[-1].release if judged else None,
-                candidate=decided.arguments["candidate"]["digest"],
+                candidate=decided.arguments["choice"]["candidate"]["digest"],
                 verdict=decided.output,
                 actor=actor(),
                 reason=str(flow_run.parameters.get("reason", "by hand")),

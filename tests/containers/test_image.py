@@ -152,6 +152,7 @@ def test_other_code_and_another_release_install_nothing_again(
     release = tiny_release(settings.releases)
     bento = build_bento(tmp_path, release, settings.bentos, promoted=True)
     assert bento.digest != town.bento.digest
+    docker("image", "rm", "--force", bento.tag)  # an engine that lives on has it from an earlier run
     build_release_image(settings, engine, bento.tag, release)
     ids = [
         json.loads(docker("inspect", "--format", "{{json .RootFS.Layers}}", tag))

@@ -14,7 +14,7 @@ import pytest
 from hedonic.errors import HedonicError, UserError
 from hedonic.images.engine import Engine
 from hedonic.port_switch import read_target, target_path
-from hedonic.roll_out import forget_containers, serve_champion
+from hedonic.roll_out import forget_containers, start_endpoint
 from hedonic.serving.golden import verify_served
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
@@ -84,7 +84,7 @@ def networks() -> list[str]:
 def first(town: Town, settings: Settings, port: int) -> str:
     """The first container that answers on the port, by its name."""
     name_champion(settings, town.release, town.bento)
-    endpoint = serve_champion(settings, DATASET, port)
+    endpoint = start_endpoint(settings, DATASET, port)
     assert (endpoint.release, endpoint.url) == (town.release.name, f"http://127.0.0.1:{port}")
     target = read_target(target_path(settings, DATASET))
     assert target is not None
@@ -106,8 +106,8 @@ def test_it_is_hardened_and_on_loopback_alone(first: str) -> None:
 
 
 def test_a_champion_that_is_served_already_is_left_alone(first: str, settings: Settings, port: int) -> None:
-    pid = serve_champion(settings, DATASET, port).pid
-    assert serve_champion(settings, DATASET, port).pid == pid
+    pid = start_endpoint(settings, DATASET, port).pid
+    assert start_endpoint(settings, DATASET, port).pid == pid
     assert read_target(target_path(settings, DATASET)).container == first
 
 
@@ -121,7 +121,7 @@ def test_a_container_that_does_not_start_is_removed_and_the_old_one_goes_on(
         callers(port) as answers,
         pytest.raises(HedonicError, match="HEDONIC_GUARD__QUEUE: Input should be a valid integer"),
     ):
-        serve_champion(settings, DATASET, port)
+        start_endpoint(settings, DATASET, port)
     assert ours(settings) == before
     assert set(answers) == {(200, town.release.name)}
 
@@ -131,7 +131,7 @@ def test_without_an_engine_it_says_what_is_ready_and_which_command_to_run(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(UserError, match="no container engine answers") as told:
-        serve_champion(settings, DATASET, port)
+        start_endpoint(settings, DATASET, port)
     assert "is champion and its bento hedonic-tiny_town:" in str(told.value)
     assert "Then: hedonic serve tiny_town." in str(told.value)
     assert forget_containers(settings) == []
@@ -144,7 +144,7 @@ def test_the_next_release_replaces_it_without_a_failed_request(
     release, bento = second_release(town)
     name_champion(settings, release, bento)
     with callers(port) as answers:
-        endpoint = serve_champion(settings, DATASET, port)
+        endpoint = start_endpoint(settings, DATASET, port)
     assert endpoint.release == release.name
     assert {status for status, _ in answers} == {200}, [one for one in answers if one[0] != 200]
     served = [served for _, served in answers]
@@ -160,11 +160,11 @@ def test_a_token_replaces_the_container_and_silence_about_it_opens_no_door(
 ) -> None:
     asked = settings.model_copy(update={"api_token": "a-token"})
     before = read_target(target_path(settings, DATASET))
-    serve_champion(asked, DATASET, port)
+    start_endpoint(asked, DATASET, port)
     target = read_target(target_path(settings, DATASET))
     assert target != before
     with pytest.raises(UserError, match=f"{target.container} asks for a token: set HEDONIC_API_TOKEN"):
-        serve_champion(settings, DATASET, port)
+        start_endpoint(settings, DATASET, port)
     assert ours(settings) == [target.container]
     forget_containers(settings)
 
@@ -172,10 +172,10 @@ def test_a_token_replaces_the_container_and_silence_about_it_opens_no_door(
 def test_a_process_can_take_the_port_over_and_no_container_is_left(
     first: str, town: Town, settings: Settings, port: int
 ) -> None:
-    serve_champion(settings, DATASET, port)
+    start_endpoint(settings, DATASET, port)
     process = settings.model_copy(update={"roll_out": "process"})
     with callers(port) as answers:
-        endpoint = serve_champion(process, DATASET, port)
+        endpoint = start_endpoint(process, DATASET, port)
     assert {status for status, _ in answers} == {200}, [one for one in answers if one[0] != 200]
     assert ours(settings) == []
     assert f"hedonic-{hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]}" not in networks()

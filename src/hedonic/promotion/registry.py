@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -431,7 +430,7 @@ def version_facts(settings: Settings, dataset: str, version: str) -> VersionFact
     """Return what MLflow knows of a model version; None where it has no such version, or no store."""
     from mlflow.exceptions import MlflowException
 
-    if not Path(settings.tracking_uri.removeprefix("sqlite:///")).is_file():
+    if not has_store(settings):
         return None
     client = open_client(settings)
     try:
@@ -442,11 +441,26 @@ def version_facts(settings: Settings, dataset: str, version: str) -> VersionFact
         run = client.get_run(found.run_id) if found.run_id else None
     except MlflowException:
         run = None
-    files = Path(unquote(urlsplit(found.source or "").path)) / "data" / "model"
     return VersionFacts(
         run_id=found.run_id,
         known=run is not None and run.info.lifecycle_stage == "active",
         release=found.tags.get(TAG_RELEASE),
-        model=folder_digest(files) if files.is_dir() else None,
+        model=_digest_of_artifacts(settings, f"{found.source}/data/model") if found.source else None,
         recorded_model=found.tags.get(TAG_MODEL),
     )
+
+
+def _digest_of_artifacts(settings: Settings, uri: str) -> str | None:
+    """Return the digest of a folder in MLflow's artifact store, wherever that is; None where it is gone."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.home, prefix=".artifacts-") as scratch:
+        try:
+            folder = download_artifacts(
+                artifact_uri=uri, dst_path=scratch, tracking_uri=settings.tracking_uri
+            )
+        except (MlflowException, OSError):
+            return None
+        return folder_digest(Path(folder))
