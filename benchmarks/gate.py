@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings, find_root
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.settings import Settings, find_root
 
 if TYPE_CHECKING:
     import numpy as np

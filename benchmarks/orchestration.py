@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings, find_root, load_settings
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.settings import Settings, find_root, load_settings
 
 if TYPE_CHECKING:
     from prefect import Task

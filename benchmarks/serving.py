@@ -24,7 +24,8 @@ from typing import Any
 
 from benchmarks.load import Load, ask_for
 from benchmarks.request_profile import LAYERS, SERVER, TOGETHER
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings, load_settings
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.settings import Settings, load_settings
 
 DATASET = "king_county"
 CONNECTIONS = (1, 8, 32, 128)

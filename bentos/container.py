@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bentos.preflight import preflight
 from hedonic.errors import HedonicError, UserError
-from hedonic.settings import ListenSettings, read_listen_settings
+from hedonic.served_settings import ListenSettings, read_listen_settings
 
 BENTO = Path(__file__).resolve().parents[2]
 METRICS = "PROMETHEUS_MULTIPROC_DIR"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from bentos.worker import WORKER, find_source, place_jobs
+from hedonic.served_settings import read_log_settings
 from hedonic.serving.guard_settings import refuse_open_door
 from hedonic.serving.loading import load_source
 from hedonic.serving.traffic_plan import plan_in
-from hedonic.settings import read_log_settings
 
 
 def preflight(host: str) -> None:

@@ -30,6 +30,7 @@ from bentos.preflight import preflight
 from bentos.tables import TABLE_LIMIT_S, TableRequest, answer_job, answer_table
 from bentos.worker import WORKER, forget_lost_jobs
 from hedonic.errors import HedonicError
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 from hedonic.serving.answer_headers import Cors
 from hedonic.serving.asgi import App
 from hedonic.serving.envelope import Envelope, Exchange
@@ -40,7 +41,6 @@ from hedonic.serving.listening import listening_hosts
 from hedonic.serving.long_jobs import LongJobs
 from hedonic.serving.request_log import log_access, log_as_json
 from hedonic.serving.responses import JSON_TYPE
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 
 class ValuationService(GuardedService):

@@ -8,6 +8,7 @@ import os
 from functools import cache, cached_property
 from pathlib import Path
 
+from hedonic.served_settings import LogSettings, SourceSettings, read_log_settings, read_source_settings
 from hedonic.serving.answer_record import AsideLog
 from hedonic.serving.answering import Answering
 from hedonic.serving.coronation import require_promoted
@@ -33,13 +34,7 @@ from hedonic.serving.traffic import Traffic
 from hedonic.serving.traffic_metrics import TrafficMetrics
 from hedonic.serving.traffic_plan import TrafficPlan, plan_in
 from hedonic.serving.traffic_plan_file import PlanFile
-from hedonic.settings import (
-    LogSettings,
-    SourceSettings,
-    load_settings,
-    read_log_settings,
-    read_source_settings,
-)
+from hedonic.settings import load_settings
 
 ROUTES = (
     *sorted(PREDICT_PATHS), INVOCATIONS, "/explain", "/feedback", "/model/info", "/schema", "/health",

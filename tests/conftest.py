@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 from tests.drills import TABLE, drill_table
 from tests.postgres import postgres, postgres_url
 

@@ -6,33 +6,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 ROOT_MARKER = "prefect.yaml"
-
-# One CPU level and one thread give the same bits on every x86-64-v3 machine (docs/adr/0003).
-# These act only when set before numpy is imported.
-NUMERIC_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-}
-
-QUIET_ENVIRONMENT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "OTEL_SDK_DISABLED": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-}
-
 
 Severity = Literal["info", "warning", "critical"]
 ServicePart = Literal["prefect", "mlflow", "optuna", "front_page"]
@@ -299,13 +279,6 @@ class Settings(BaseSettings):
         }
 
 
-def read_numeric_environment() -> dict[str, str]:
-    """Return the numeric environment of this process by variable; empty where one is not set."""
-    import os
-
-    return {name: os.environ.get(name, "") for name in NUMERIC_ENVIRONMENT}
-
-
 def find_root(start: Path) -> Path:
     """Return the nearest folder at or above ``start`` that holds ``prefect.yaml``.
 
@@ -330,125 +303,3 @@ def load_settings(start: Path | None = None) -> Settings:
     if not home.is_absolute():
         home = root / home
     return Settings(root=root, home=home)
-
-
-class ListenSettings(BaseSettings):
-    """Where the process of a container listens: its own loopback is of no use to anyone.
-
-    Attributes:
-        host: ``HEDONIC_HOST``.
-        port: ``PORT``, as Cloud Run, Render and others set it.
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
-
-    host: str = "0.0.0.0"  # noqa: S104 (behind the guard, which asks for a token there)
-    port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=8080, validation_alias="PORT")
-
-
-def read_listen_settings() -> ListenSettings:
-    """Return where to listen, as the environment says.
-
-    Raises:
-        UserError: a value cannot be used; all of them at once.
-    """
-    try:
-        return ListenSettings()
-    except ValidationError as err:
-        raise UserError(f"cannot listen: {_told(err)}. Correct or unset it.") from err
-
-
-class LogSettings(BaseSettings):
-    """Where answers are logged: the served process reads this without a project around it.
-
-    Attributes:
-        prediction_log_url: of the store: a path, sqlite:///path, postgresql://user@host/database.
-        prediction_log_mode: whether an answer waits for its commit, or none is logged.
-        log_retention_days: how long an answer is kept; None: nothing is deleted by itself.
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
-
-    home: Path | None = None
-    prediction_log_url: str | None = None
-    prediction_log_mode: Literal["fast", "durable", "off"] = "fast"
-    log_retention_days: Annotated[float, Field(gt=0, le=36_525, allow_inf_nan=False)] | None = None
-
-    @property
-    def url(self) -> str | None:
-        """Return the store of answers; None when there is none to be kept, or nowhere to keep it."""
-        if self.prediction_log_mode == "off":
-            return None
-        if self.prediction_log_url is not None or self.home is None:
-            return self.prediction_log_url
-        return str(self.home / "prediction_log.db")
-
-
-def read_log_settings() -> LogSettings:
-    """Return where answers are logged and for how long, as the environment says.
-
-    Raises:
-        UserError: a value cannot be used; all of them at once.
-    """
-    try:
-        return LogSettings()
-    except ValidationError as err:
-        raise UserError(f"answers cannot be logged: {_told(err)}. Correct or unset it.") from err
-
-
-class SourceSettings(BaseSettings):
-    """Where the served release comes from: the served process reads this without a project around it.
-
-    Attributes:
-        release_uri: of the release; see ``serving.source``.
-        release: the digest that it must have.
-        follow_s: seconds between two looks at a source that can move; None: it is looked at once.
-        store_url: the release store, ``<store>/<data set>/<digest>/``.
-        history_url: of the history, which is asked whether a baked release was promoted.
-        tracking_uri: of the MLflow server that is asked for an alias.
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
-
-    home: Path | None = None
-    dataset: str = "king_county"
-    release_uri: str | None = None
-    release: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    follow_s: Annotated[float, Field(ge=0.05, le=86_400)] | None = None
-    store_url: str | None = None
-    history_url: str | None = None
-    tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
-    tracking_token: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_TOKEN")
-    tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
-    tracking_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
-
-
-def read_source_settings() -> SourceSettings:
-    """Return where the served release comes from, as the environment says.
-
-    Raises:
-        UserError: a value cannot be used; all of them at once.
-    """
-    try:
-        return SourceSettings()
-    except ValidationError as err:
-        raise UserError(f"the release cannot be looked for: {_told(err)}. Correct or unset it.") from err
-
-
-def _told(err: ValidationError) -> str:
-    """Return what is wrong, by the names of the variables, without their values."""
-    return "; ".join(
-        f"{_variable(str(problem['loc'][0]))}: {problem['msg']}"
-        for problem in err.errors(include_input=False)
-    )
-
-
-def _variable(name: str) -> str:
-    """Return the variable of a field, which an alias already is."""
-    return name if name.isupper() else f"HEDONIC_{name.upper()}"

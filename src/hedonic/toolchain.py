@@ -6,7 +6,7 @@ import platform
 from typing import Final
 
 from hedonic.lineage import package_versions
-from hedonic.settings import read_numeric_environment
+from hedonic.process_environment import read_numeric_environment
 
 NUMERIC_PACKAGES: Final = (
     "lightgbm",

@@ -21,7 +21,8 @@ from hedonic.promotion.registry import (
     register_version,
 )
 from hedonic.promotion.release import write_release
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from hedonic.tracking import Tracking
 from tests.kept_home import DATASET, record, tiny_snapshot

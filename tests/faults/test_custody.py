@@ -22,11 +22,12 @@ from hedonic.custody.sweep import sweep
 from hedonic.errors import ReleaseRefused
 from hedonic.model.manifest import MANIFEST, Manifest, verify_release
 from hedonic.promotion.history import History
+from hedonic.served_settings import LogSettings
 from hedonic.serving.loading import load_source
 from hedonic.serving.predictor import load_release
 from hedonic.serving.rollout import Rollout
 from hedonic.serving.source import champion_source
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 from tests.broken_release import DAMAGES, FAULTS, files_of, resealed
 from tests.drills import DrillTable, count
 from tests.kept_home import DATASET, OLD, copied, kept_home, record

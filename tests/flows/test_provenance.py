@@ -22,7 +22,8 @@ from hedonic.promotion.history import History, Record
 from hedonic.provenance.decision import explain_decision
 from hedonic.provenance.reproduction import Reproduction, reproduce
 from hedonic.provenance.trace import Trace, trace_request
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 from tests.project import ROOT
 
 pytestmark = pytest.mark.slow

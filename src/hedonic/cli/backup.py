@@ -12,7 +12,8 @@ from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.custody.backup import back_up
 from hedonic.custody.inspection import inspect
 from hedonic.custody.restoration import restore as restore_home
-from hedonic.settings import load_settings, read_log_settings
+from hedonic.served_settings import read_log_settings
+from hedonic.settings import load_settings
 
 
 def backup(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import typer
 
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, load_settings
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.settings import load_settings
 
 
 def prepare(environment: MutableMapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.data.contract import Column, Contract, load_contract
 from hedonic.errors import UserError
+from hedonic.served_settings import read_log_settings
 from hedonic.serving.erasure import (
     Erased,
     Held,
@@ -28,7 +29,7 @@ from hedonic.serving.erasure import (
 )
 from hedonic.serving.prediction_log_entry import moment
 from hedonic.serving.prediction_log_store import PredictionLogStore
-from hedonic.settings import load_settings, read_log_settings
+from hedonic.settings import load_settings
 
 _SHOWN = 10
 

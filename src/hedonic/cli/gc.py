@@ -16,7 +16,8 @@ from hedonic.custody.custody_lock import looking
 from hedonic.custody.sweep import sweep
 from hedonic.errors import HedonicError
 from hedonic.lineage import actor
-from hedonic.settings import load_settings, read_log_settings
+from hedonic.served_settings import read_log_settings
+from hedonic.settings import load_settings
 
 
 def gc(

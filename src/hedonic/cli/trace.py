@@ -10,7 +10,8 @@ from rich.console import Console
 
 from hedonic.answer import describe
 from hedonic.cli.console import DebugOption, JsonOption, print_checks, terminal, write_object
-from hedonic.settings import load_settings, read_log_settings
+from hedonic.served_settings import read_log_settings
+from hedonic.settings import load_settings
 
 if TYPE_CHECKING:
     from hedonic.provenance.answers import TracedAnswer

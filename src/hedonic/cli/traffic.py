@@ -17,7 +17,8 @@ from hedonic.answer import endpoint_info, endpoint_url
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
 from hedonic.data.contract import Contract, load_contract
 from hedonic.errors import UserError
-from hedonic.settings import Settings, load_settings, read_source_settings
+from hedonic.served_settings import read_source_settings
+from hedonic.settings import Settings, load_settings
 
 TAKEN_S = 15.0
 _POLL_S = 0.1

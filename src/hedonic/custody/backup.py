@@ -14,7 +14,8 @@ from hedonic.custody.embedded_store import copy_store, embedded_stores
 from hedonic.custody.holding import SCRATCH
 from hedonic.errors import UserError
 from hedonic.promotion.history import History
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 
 FOLDERS = (
     "releases", "bentoml/bentos", "candidates", "snapshots", "validations", "reports", "steps", "serving",

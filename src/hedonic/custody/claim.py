@@ -14,10 +14,11 @@ from hedonic.errors import ContractError
 from hedonic.promotion.history import History
 from hedonic.promotion.pointer import read_pointer
 from hedonic.promotion.rollback_target import rollback_target
+from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_entry import microseconds, moment
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.traffic_plan_file import PlanFile
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor
 
 Claims = dict[str, str]

@@ -18,7 +18,8 @@ from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.built_bento import baked_release
 from hedonic.promotion.history import History, StaleChampion, open_history
 from hedonic.promotion.record import Entry
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 
 _ORDER = ("step", "bento", "release", "candidate", "snapshot", "report", "fetched", "debug", "scratch")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from hedonic.errors import HedonicError
+from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_store import PredictionLogStore
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 
 _BUSY_S = 60.0
 _BESIDE = ("-wal", "-shm", "-journal")

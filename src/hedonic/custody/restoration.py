@@ -16,7 +16,8 @@ from hedonic.custody.embedded_store import embedded_stores, files_of_store, move
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.history import open_history
 from hedonic.promotion.projection import project
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor
 from hedonic.turn import Turn
 

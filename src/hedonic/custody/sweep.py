@@ -13,7 +13,8 @@ from hedonic.custody.holding import Holding, datasets_of
 from hedonic.custody.inspection import is_begun
 from hedonic.errors import HedonicError
 from hedonic.promotion.history import open_history
-from hedonic.settings import LogSettings, Settings
+from hedonic.served_settings import LogSettings
+from hedonic.settings import Settings
 from hedonic.turn import Turn
 
 

@@ -14,8 +14,9 @@ from hedonic.data.contract import Contract, load_contract
 from hedonic.errors import HedonicError
 from hedonic.promotion.history import History
 from hedonic.promotion.record import CROWNING, Record
+from hedonic.served_settings import read_log_settings
 from hedonic.serving.prediction_log_schema import file_of
-from hedonic.settings import Settings, read_log_settings
+from hedonic.settings import Settings
 
 _COUNT_LIMIT_S = 0.3
 _STEPS = 10_000

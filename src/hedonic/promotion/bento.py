@@ -21,7 +21,7 @@ import yaml
 
 from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.model.manifest import RECORD, Manifest, verify_release
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 
 SERVICE = Path("bentos/valuation.py")
 CONTAINER = (Path("bentos/container.py"), Path("bentos/health.py"))

@@ -17,9 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from hedonic.data.contract import Column, Contract
 from hedonic.errors import HedonicError
 from hedonic.model.artifact import PortableModel, folder_digest
+from hedonic.process_environment import QUIET_ENVIRONMENT
 from hedonic.promotion.evaluation import Evaluation
 from hedonic.promotion.served_frame import OUTPUTS, VALUATION_DATE
-from hedonic.settings import QUIET_ENVIRONMENT, Settings
+from hedonic.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

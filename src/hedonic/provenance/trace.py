@@ -14,11 +14,12 @@ from hedonic.provenance.books import book_checks
 from hedonic.provenance.check import Check
 from hedonic.provenance.origin import Origin
 from hedonic.provenance.surroundings import DIRTY, surrounding_checks
+from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_entry import Answered
 from hedonic.serving.prediction_log_schema import shown
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.predictor import Predictor, load_release
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 
 
 class ReleaseTrace(Frozen):

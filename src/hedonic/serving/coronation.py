@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from hedonic.errors import ReleaseRefused
+from hedonic.served_settings import SourceSettings
 from hedonic.serving.prediction_log_schema import file_of, shown
 from hedonic.serving.source import Source
-from hedonic.settings import SourceSettings
 
 _BUSY_S = 5.0
 _TOLD = "SELECT COUNT(*) FROM hedonic_history WHERE kind IN ('promoted', 'approved', 'rolled_back') AND "

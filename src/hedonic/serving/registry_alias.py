@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
-from hedonic.settings import SourceSettings
+from hedonic.served_settings import SourceSettings
 
 TAG_RELEASE = "hedonic.release"
 TIMEOUT_S = 10.0

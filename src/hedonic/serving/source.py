@@ -21,9 +21,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hedonic.errors import ReleaseRefused, UserError
+from hedonic.served_settings import SourceSettings
 from hedonic.serving.registry_alias import RegistryAlias, read_alias
 from hedonic.serving.release_copy import copies_folder
-from hedonic.settings import SourceSettings
 
 BAKED = "baked_release"
 CHAMPION, REGISTRY = "champion:", "models:/"

@@ -15,7 +15,8 @@ from hedonic.cli import edge, run
 from hedonic.cli.app import app
 from hedonic.cli.environment import export_lines, prepare
 from hedonic.errors import HedonicError, UserError
-from hedonic.settings import NUMERIC_ENVIRONMENT, load_settings
+from hedonic.process_environment import NUMERIC_ENVIRONMENT
+from hedonic.settings import load_settings
 
 
 def failing(monkeypatch, err):

@@ -25,8 +25,9 @@ from hedonic.custody.restoration import Restored, restore
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Entry
+from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_store import PredictionLogStore
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 from tests.answered import answered
 from tests.broken_release import DAMAGES
 from tests.kept_home import DATASET, Champion, kept_home, write

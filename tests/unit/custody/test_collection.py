@@ -19,10 +19,11 @@ from hedonic.custody.sweep import Swept, sweep
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.bento import stored_bento
 from hedonic.promotion.history import History
+from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.traffic_plan import TrafficPlan
 from hedonic.serving.traffic_plan_file import PlanFile
-from hedonic.settings import LogSettings, Settings
+from hedonic.settings import Settings
 from hedonic.turn import Turn
 from tests.answered import answered
 from tests.kept_home import DATASET, OLD, Champion, copied, kept_home, made_bento, record, write

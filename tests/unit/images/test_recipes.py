@@ -8,7 +8,8 @@ import pytest
 from hedonic.errors import UserError
 from hedonic.images.building import RECIPES, build_named_image, named_images
 from hedonic.images.pushing import push_image
-from hedonic.settings import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT, Settings
+from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
+from hedonic.settings import Settings
 from tests.project import ROOT
 
 

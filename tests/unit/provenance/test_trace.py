@@ -15,6 +15,7 @@ from hedonic.model.manifest import RECORD
 from hedonic.promotion.history import Entry, History
 from hedonic.provenance.check import Check
 from hedonic.provenance.trace import Trace, trace_request
+from hedonic.served_settings import LogSettings
 from hedonic.serving.answer_record import AsideLog
 from hedonic.serving.answering import Answering
 from hedonic.serving.asgi import Exchange
@@ -26,7 +27,6 @@ from hedonic.serving.table_log import TableRecord
 from hedonic.serving.traffic import Traffic
 from hedonic.serving.traffic_plan import TrafficLimits, TrafficPlan
 from hedonic.serving.traffic_plan_file import PlanFile
-from hedonic.settings import LogSettings
 from tests.lived_in import LivedIn
 from tests.tiny_release import ROW, constant_model, tiny_release
 

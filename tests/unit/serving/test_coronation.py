@@ -9,9 +9,9 @@ import pytest
 
 from hedonic.errors import ReleaseRefused
 from hedonic.promotion.history import Entry, History
+from hedonic.served_settings import SourceSettings
 from hedonic.serving.coronation import require_promoted
 from hedonic.serving.source import Source
-from hedonic.settings import SourceSettings
 
 PROMOTED, REJECTED, BACK = "a" * 64, "b" * 64, "c" * 64
 

@@ -6,8 +6,8 @@ import pytest
 
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.promotion import registry
+from hedonic.served_settings import SourceSettings
 from hedonic.serving.registry_alias import TAG_RELEASE, RegistryAlias, read_alias
-from hedonic.settings import SourceSettings
 from tests.project import free_port
 from tests.registry import registry_server
 

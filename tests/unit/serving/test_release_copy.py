@@ -12,9 +12,9 @@ from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import read_manifest
 from hedonic.model.object_store import ObjectFolder
 from hedonic.promotion.release_store import publish_release
+from hedonic.served_settings import SourceSettings
 from hedonic.serving.loading import load_source
 from hedonic.serving.source import resolve
-from hedonic.settings import SourceSettings
 from tests.project import free_port
 from tests.s3 import BUCKET, s3
 from tests.tiny_release import tiny_release

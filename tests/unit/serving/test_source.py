@@ -6,8 +6,8 @@ import os
 import pytest
 
 from hedonic.errors import ReleaseRefused, UserError
+from hedonic.served_settings import SourceSettings, read_source_settings
 from hedonic.serving.source import BAKED, baked_source, champion_source, find_source, resolve
-from hedonic.settings import SourceSettings, read_source_settings
 from tests.registry import registry_server
 
 DIGEST, OTHER = "a" * 64, "b" * 64
