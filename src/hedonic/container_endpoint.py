@@ -12,13 +12,14 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from hedonic.endpoint import Endpoint, process_name, release_at
+from hedonic.endpoint import Endpoint, process_name
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.images.book import BuiltImage
 from hedonic.images.building import build_release_image
 from hedonic.images.engine import Container, Engine, NoEngine
 from hedonic.model.manifest import verify_release
 from hedonic.port_switch import Target, read_target, target_path, write_target
+from hedonic.readiness import release_at
 from hedonic.serving.golden import verify_served
 from hedonic.serving.source import Source, champion_source
 from hedonic.settings import Settings

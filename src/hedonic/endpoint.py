@@ -7,22 +7,19 @@ the code that serves it is the same. Other code is another process, which takes 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import verify_release
 from hedonic.promotion.bento import bento_code, code_digest, stored_bento
 from hedonic.promotion.built_bento import verify_bento
 from hedonic.promotion.pointer import pointer_path
+from hedonic.readiness import looks, ready_info, refuse_what_was_refused, serves
 from hedonic.serving.golden import verify_served
 from hedonic.serving.source import Source, champion_source
 from hedonic.settings import Settings
@@ -31,7 +28,6 @@ from hedonic.supervisor import Process, Supervisor, log_tail
 READY_LIMIT_S = 90.0
 FOLLOW_S = 0.2
 TOKEN, CODE, BENTO = "HEDONIC_API_TOKEN", "HEDONIC_CODE", "HEDONIC_BENTO"
-_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +108,11 @@ def start_endpoint(
 def _await_elsewhere(settings: Settings, source: Source, dataset: str, url: str, limit_s: float) -> Endpoint:
     """Return the endpoint once the container of its own that follows the pointer serves the champion."""
     asked_at = _ask_to_look_again(settings, dataset)
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        info = _info(url, settings.authorization, timeout_s=2.0)
-        if info is not None and info["model"]["release"] == source.release:
+    for info in looks(url, settings.authorization, limit_s):
+        if serves(info, source.release):
             verify_served(url, source.folder, headers=settings.authorization)
             return Endpoint(dataset, url, None, source.release, info["bento"])
-        if info is not None:
-            _refuse_what_was_refused(info, source.release, asked_at, url)
-        time.sleep(_POLL_S)
+        refuse_what_was_refused(info, source.release, asked_at, url)
     raise HedonicError(
         f"{url}: does not serve release {source.release[:16]} after {limit_s:.0f} s. Does its container run, "
         f"with our HEDONIC_HOME and HEDONIC_RELEASE_URI=champion:{dataset}? See its log."
@@ -133,16 +125,6 @@ def _ask_to_look_again(settings: Settings, dataset: str) -> datetime:
     with contextlib.suppress(FileNotFoundError):
         os.utime(pointer_path(settings.home, dataset))
     return asked_at
-
-
-def _refuse_what_was_refused(info: Mapping[str, Any], release: str, asked_at: datetime, where: str) -> None:
-    """Raise ReleaseRefused where the endpoint refused the release since it was asked to look."""
-    refused = info.get("refused")
-    if refused and refused["release"] == release and datetime.fromisoformat(refused["at"]) >= asked_at:
-        served = info["model"]["release"]
-        raise ReleaseRefused(
-            f"{where}: refused, and release {served[:16]} is still served: {refused['reason']}"
-        )
 
 
 def stop_endpoint(settings: Settings, dataset: str) -> None:
@@ -158,16 +140,10 @@ def stop_endpoint(settings: Settings, dataset: str) -> None:
     Supervisor(settings).drop(process_name(dataset))
 
 
-def release_at(url: str, headers: Mapping[str, str]) -> str | None:
-    """Return the release that is served at ``url`` now; None while nothing there is ready."""
-    info = _info(url, headers, timeout_s=2.0)
-    return info["model"]["release"] if info else None
-
-
 def endpoint_state(settings: Settings, dataset: str, port: int) -> Endpoint | None:
     """Return what answers for a data set now; None when nothing of ours does."""
     url = settings.endpoint_address(dataset, port)
-    info = _info(url, settings.authorization, timeout_s=2.0)
+    info = ready_info(url, settings.authorization)
     if settings.services.endpoint is not None:
         if info is None or info["dataset"] != dataset:
             return None
@@ -249,16 +225,13 @@ class _Waiting:
 
     def for_start(self, limit_s: float, first: int | None = None) -> int:
         """Return the pid once the process that was just started is ready with the release."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
+        for info in looks(self.url, self.headers, limit_s):
             pid = self.supervisor.process_pid(self.name)
             first = first or pid
             if pid != first or self.supervisor.pid() is None:
                 raise HedonicError(f"{self.name}: ended while starting. {self._tail()}")
-            info = self._asked()
-            if pid is not None and info is not None and info["model"]["release"] == self.release:
+            if pid is not None and serves(info, self.release):
                 return pid
-            time.sleep(_POLL_S)
         raise HedonicError(f"{self.name}: not ready on {self.url} after {limit_s:.0f} s. {self._tail()}")
 
     def for_swap(self, running: int, asked_at: datetime, limit_s: float) -> int:
@@ -268,38 +241,17 @@ class _Waiting:
             ReleaseRefused: the process refused it since ``asked_at``, and serves what it served.
             HedonicError: it did neither in ``limit_s`` seconds, or died of it.
         """
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
+        for info in looks(self.url, self.headers, limit_s):
             pid = self.supervisor.process_pid(self.name)
             if pid not in (None, running):  # it died, and the supervisor started it again
                 return self.for_start(limit_s, pid)
-            info = self._asked()
-            if info is not None and info["model"]["release"] == self.release:
+            if serves(info, self.release):
                 return running
-            if info is not None:
-                _refuse_what_was_refused(info, self.release, asked_at, self.name)
-            time.sleep(_POLL_S)
+            refuse_what_was_refused(info, self.release, asked_at, self.name)
         raise HedonicError(
             f"{self.name}: does not serve release {self.release[:16]} on {self.url} after {limit_s:.0f} s; "
             f"it was left running. {self._tail()}"
         )
 
-    def _asked(self) -> dict[str, Any] | None:
-        return _info(self.url, self.headers, timeout_s=1.0)
-
     def _tail(self) -> str:
         return log_tail(self.supervisor.log(self.name))
-
-
-def _info(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, Any] | None:
-    """Return what ``/model/info`` says once ``/readyz`` says yes; None before."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{url}/readyz", timeout=timeout_s):
-            pass
-        asked = urllib.request.Request(f"{url}/model/info", headers=dict(headers))  # noqa: S310 (our endpoint)
-        with opener.open(asked, timeout=timeout_s) as answer:
-            content = json.load(answer)
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and {"model", "dataset", "bento"} <= content.keys() else None

@@ -54,10 +54,12 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         best: dict[str, float] = {}
+        known: dict[str | None, Record] = {}
         with closing(History(self._url)) as history:
             while not self._over.is_set():
                 pointer = read_pointer(self._home, DATASET)
-                known = {record.release: record for record in history.records(DATASET) if record.crowns}
+                if pointer and pointer.release not in known:  # the pointer follows the history
+                    known = {record.release: record for record in history.records(DATASET) if record.crowns}
                 champion = history.champion(DATASET)
                 seen = {"champion": champion, "pointer": known.get(pointer.release) if pointer else None}
                 if pointer is not None and seen["pointer"] is None:
