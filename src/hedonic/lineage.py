@@ -72,13 +72,16 @@ def step_sources(root: Path, entry: str, leave_out: Iterable[str] = ()) -> tuple
         leave_out: files that do not shape what the step returns, and what they alone import.
     """
     found: set[Path] = set()
+    named: set[str] = set()
     passed_over = {root / name for name in leave_out}
     waiting = [root / entry]
     while waiting:
         path = waiting.pop()
         if path not in found and path not in passed_over:
             found.add(path)
-            waiting += [file for name in _imports(root, path) for file in _module_files(root, name)]
+            new = set(_imports(root, path)) - named
+            named |= new
+            waiting += [file for name in new for file in _module_files(root, name)]
     return tuple(sorted(path.relative_to(root).as_posix() for path in found))
 
 
@@ -207,9 +210,10 @@ def _module_files(root: Path, name: str) -> Iterator[Path]:
     for base in (root / "src", root):
         for depth in range(1, len(parts) + 1):
             module = base.joinpath(*parts[:depth])
-            for path in (module / "__init__.py", module.with_suffix(".py")):
-                if path.is_file():
-                    yield path
+            files = [path for path in (module / "__init__.py", module.with_suffix(".py")) if path.is_file()]
+            yield from files
+            if not files and not module.is_dir():  # another's
+                break
 
 
 def _git(root: Path, *arguments: str) -> str | None:
