@@ -8,8 +8,6 @@ from hedonic.data.training_data import TrainingData
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.recipe import Recipe
 from hedonic.model.study import Tuning
-from hedonic.model.training import fit_candidate
-from hedonic.model.tuning import make_folds
 from hedonic.promotion.evaluation import paired_losses
 from hedonic.promotion.paired import weigh_simple
 from hedonic.promotion.verdict import SIMPLE_SHIPS, Finding
@@ -40,6 +38,10 @@ def choose(
         tuning: the study, which knows ridge's best parameters.
         workers: processes.
     """
+    # What trains is seconds of imports, which a run that trains nothing is spared.
+    from hedonic.model.training import fit_candidate
+    from hedonic.model.tuning import make_folds
+
     gate, family = data.contract.gate, candidate.recipe.family
     if gate.simple is None or family in SIMPLE:
         return Choice(candidate=candidate, tuning=tuning)
