@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
 class ListenSettings(BaseSettings):
@@ -33,10 +35,7 @@ def read_listen_settings() -> ListenSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
-    try:
-        return ListenSettings()
-    except ValidationError as err:
-        raise UserError(f"cannot listen: {_told(err)}. Correct or unset it.") from err
+    return _read(ListenSettings, "cannot listen")
 
 
 class LogSettings(BaseSettings):
@@ -73,10 +72,7 @@ def read_log_settings() -> LogSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
-    try:
-        return LogSettings()
-    except ValidationError as err:
-        raise UserError(f"answers cannot be logged: {_told(err)}. Correct or unset it.") from err
+    return _read(LogSettings, "answers cannot be logged")
 
 
 class SourceSettings(BaseSettings):
@@ -114,10 +110,14 @@ def read_source_settings() -> SourceSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
+    return _read(SourceSettings, "the release cannot be looked for")
+
+
+def _read(settings: type[_Settings], otherwise: str) -> _Settings:
     try:
-        return SourceSettings()
+        return settings()
     except ValidationError as err:
-        raise UserError(f"the release cannot be looked for: {_told(err)}. Correct or unset it.") from err
+        raise UserError(f"{otherwise}: {_told(err)}. Correct or unset it.") from err
 
 
 def _told(err: ValidationError) -> str:
