@@ -140,7 +140,7 @@ clean: down  ## Remove the environment and the caches; your state in .hedonic/ s
 $(READY): requirements.txt pyproject.toml
 	@$(MAKE) --no-print-directory installer
 	@echo "installing the locked packages into $(VENV)"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
