@@ -131,7 +131,7 @@ def decided(settings: Settings, flow_run: str) -> None:
     StepBook(settings).write(
         StepRecord(
             key=key,
-            arguments={"candidate": {"digest": "c" * 64}},
+            arguments={"choice": {"candidate": {"digest": "c" * 64}}},
             output=verdict("promoted").model_dump(mode="json"),
             seconds=1.0,
             flow_run=flow_run,
