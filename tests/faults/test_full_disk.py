@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -76,10 +77,14 @@ def full_but_for(town: Town, kilobytes: int) -> Iterator[None]:
     """Leave so much of the disk, for as long as this lasts."""
     free = shutil.disk_usage(town.settings.home).free
     try:
-        with town.ballast.open("wb") as file:
+        with town.ballast.open("wb", buffering=0) as file:
             block = b"\0" * 65_536
             for _ in range(max(0, free - kilobytes * 1024) // len(block)):
-                file.write(block)
+                try:
+                    file.write(block)
+                except OSError as err:  # what else writes there took some of it: it is full, as was asked
+                    assert err.errno == errno.ENOSPC
+                    break
         yield
     finally:
         town.ballast.unlink()

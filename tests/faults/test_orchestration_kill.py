@@ -63,6 +63,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield town
 
 
+@pytest.mark.skipif(not FULL, reason="it waits for a lost heartbeat, which takes minutes: make drills")
 def test_a_run_that_is_killed_between_promotion_and_roll_out_goes_on_with_the_roll_out(
     town: Deployment, drill_table: DrillTable
 ) -> None:
