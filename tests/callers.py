@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +52,12 @@ class Callers:
 
 @contextmanager
 def callers(
-    port: int, rows: Sequence[dict[str, Any]], number: int, pause_s: float = 0.0
+    port: int,
+    rows: Sequence[dict[str, Any]],
+    number: int,
+    pause_s: float = 0.0,
+    path: str = "/predict",
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[Callers]:
     """Return callers who ask for one row after the other until the end of the block.
 
@@ -61,8 +66,11 @@ def callers(
         rows: asked for in turn.
         number: of callers.
         pause_s: between two requests of a caller.
+        path: that answers, behind a proxy another one.
+        headers: of each request.
     """
     found, over = Callers(), threading.Event()
+    sent = {"Content-Type": "application/json", **(headers or {})}
     bodies = [json.dumps({"instances": [row]}).encode() for row in rows]
 
     def call(first: int) -> None:
@@ -72,7 +80,7 @@ def callers(
             at = (at + 1) % len(bodies)
             started = time.perf_counter()
             try:
-                connection.request("POST", "/predict", bodies[at], {"Content-Type": "application/json"})
+                connection.request("POST", path, bodies[at], sent)
                 answer = connection.getresponse()
                 content = answer.read()
                 if answer.status != 200:
