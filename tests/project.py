@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,18 @@ def whole_project(folder: Path, name: str, port: int) -> Settings:
     contract["serve"] = {**contract.get("serve", {}), "port": port}
     (folder / "expectations" / f"{name}.yaml").write_text(yaml.safe_dump(contract, sort_keys=False))
     return Settings(root=folder, home=folder / ".hedonic")
+
+
+def copy_ours(folder: Path, *names: str) -> None:
+    """Put copies of the project's folders and files into ``folder``, in place of links if there are any."""
+    for name in names:
+        source, target = ROOT / name, folder / name
+        if target.is_symlink():
+            target.unlink()
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
 
 
 def write_contract(folder: Path, name: str = "small_county", **changes: Any) -> None:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hedonic.errors import UserError
 
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+class _ServedSettings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    @classmethod
+    def read(cls, otherwise: str) -> Self:
+        """Return what the environment says; ``otherwise`` is what cannot be done with a wrong value."""
+        try:
+            return cls()
+        except ValidationError as err:
+            raise UserError(f"{otherwise}: {_told(err)}. Correct or unset it.") from err
 
 
-class ListenSettings(BaseSettings):
+class ListenSettings(_ServedSettings):
     """Where the process of a container listens: its own loopback is of no use to anyone.
 
     Attributes:
         host: ``HEDONIC_HOST``.
         port: ``PORT``, as Cloud Run, Render and others set it.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
 
     host: str = "0.0.0.0"  # noqa: S104 (behind the guard, which asks for a token there)
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=8080, validation_alias="PORT")
@@ -35,10 +43,10 @@ def read_listen_settings() -> ListenSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
-    return _read(ListenSettings, "cannot listen")
+    return ListenSettings.read("cannot listen")
 
 
-class LogSettings(BaseSettings):
+class LogSettings(_ServedSettings):
     """Where answers are logged: the served process reads this without a project around it.
 
     Attributes:
@@ -46,10 +54,6 @@ class LogSettings(BaseSettings):
         prediction_log_mode: whether an answer waits for its commit, or none is logged.
         log_retention_days: how long an answer is kept; None: nothing is deleted by itself.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
 
     home: Path | None = None
     prediction_log_url: str | None = None
@@ -72,10 +76,10 @@ def read_log_settings() -> LogSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
-    return _read(LogSettings, "answers cannot be logged")
+    return LogSettings.read("answers cannot be logged")
 
 
-class SourceSettings(BaseSettings):
+class SourceSettings(_ServedSettings):
     """Where the served release comes from: the served process reads this without a project around it.
 
     Attributes:
@@ -86,10 +90,6 @@ class SourceSettings(BaseSettings):
         history_url: of the history, which is asked whether a baked release was promoted.
         tracking_uri: of the MLflow server that is asked for an alias.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="HEDONIC_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
 
     home: Path | None = None
     dataset: str = "king_county"
@@ -110,14 +110,7 @@ def read_source_settings() -> SourceSettings:
     Raises:
         UserError: a value cannot be used; all of them at once.
     """
-    return _read(SourceSettings, "the release cannot be looked for")
-
-
-def _read(settings: type[_Settings], otherwise: str) -> _Settings:
-    try:
-        return settings()
-    except ValidationError as err:
-        raise UserError(f"{otherwise}: {_told(err)}. Correct or unset it.") from err
+    return SourceSettings.read("the release cannot be looked for")
 
 
 def _told(err: ValidationError) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import shutil
 import subprocess
 import textwrap
 import time
@@ -32,16 +31,13 @@ from tests.callers import callers
 from tests.containers.conftest import TOKEN, docker, eventually
 from tests.deployments.test_compose import compose
 from tests.drills import DrillTable
-from tests.project import ROOT, free_port, make_project
+from tests.markdown import bash_blocks
+from tests.project import ROOT, SHARED, copy_ours, free_port, make_project
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 DATASET = "king_county"
 STAND_INS = Path(__file__).parent / "stand_ins"
-COPIED = (
-    "src", "flows", "tasks", "bentos", "deployments", "prefect.toml", "bentofile.yaml", "pyproject.toml",
-    "requirements.txt", "requirements-serve.txt", "requirements-factory.txt",
-)  # fmt: skip
 PARTS = {
     "postgres", "mlflow", "prefect", "worker", "watcher", "optuna", "front-page", "endpoint-king_county",
     "endpoint-california", "prometheus", "proxy",
@@ -53,7 +49,7 @@ def documented(section: str) -> list[str]:
     """Return the blocks of commands of a section of docs/compose.md; of its beginning for no section."""
     parts = re.split(r"^## (.+)$", (ROOT / "docs" / "compose.md").read_text(), flags=re.MULTILINE)
     text = dict(zip(["", *parts[1::2]], parts[0::2], strict=True))[section]
-    return re.findall(r"^```bash\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
+    return bash_blocks(text)
 
 
 UP = next(line for line in documented("")[0].splitlines() if line.startswith("docker compose"))
@@ -98,15 +94,17 @@ class Site:
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return what the engine knows of each part's container."""
-        ours = ("--filter", f"label=com.docker.compose.project={self.name}")
-        found = json.loads(docker("inspect", *docker("ps", "--all", "--quiet", *ours).split()))
+        found = json.loads(docker("inspect", *self._containers("{{.ID}}")))
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}
 
     def logs(self) -> str:
         """Return the end of what each container wrote."""
-        ours = ("--filter", f"label=com.docker.compose.project={self.name}", "--format", "{{.Names}}")
-        names = docker("ps", "--all", *ours).split()
+        names = self._containers("{{.Names}}")
         return "\n".join(f"=== {name}\n{docker('logs', '--tail', '12', name)}" for name in names)
+
+    def _containers(self, what: str) -> list[str]:
+        ours = f"label=com.docker.compose.project={self.name}"
+        return docker("ps", "--all", "--filter", ours, "--format", what).split()
 
     def ask(
         self, path: str, body: Any = None, part: str = "", token: str | None = TOKEN
@@ -150,15 +148,9 @@ class Site:
 def quick_project(folder: Path) -> Settings:
     """Return a project with one contract, on a sixth of King County, that is trained in a moment."""
     settings = make_project(folder, DATASET, port=3000, search={"trials": 1}, features={"comparables": None})
-    for name in COPIED:  # an image is made of files, not of links
-        (folder / name).unlink(missing_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, folder / name)
+    copy_ours(folder, *SHARED, "requirements-factory.txt")  # an image is made of files, not of links
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     content["deployments"] = [one for one in content["deployments"] if "california" not in one["tags"]]
-    (folder / "prefect.yaml").unlink()
     (folder / "prefect.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return settings
 

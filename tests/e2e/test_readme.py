@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.markdown import bash_blocks
 from tests.project import ROOT
 
 pytestmark = pytest.mark.slow
@@ -20,8 +21,12 @@ ELSEWHERE = {"make test"}
 
 def commands(readme: str) -> list[str]:
     """Return the lines of every ``bash`` block."""
-    blocks = re.findall(r"```bash\n(.*?)```", readme, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    return [
+        line
+        for block in bash_blocks(readme)
+        for line in block.splitlines()
+        if line and not line.startswith("#")
+    ]
 
 
 def bare() -> dict[str, str]:

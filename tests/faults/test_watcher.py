@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from hedonic.watching.event import Event
 from tasks.watcher import Watcher
 from tests.contracts import car_contract, car_frame
 from tests.drills import DrillTable, count
-from tests.project import ROOT
+from tests.project import ROOT, copy_ours
 from tests.watched import make_watched, put, wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -249,8 +248,7 @@ def test_a_data_set_whose_contract_comes_while_the_watcher_runs_is_watched(tmp_p
 def test_a_commit_to_features_is_told_while_the_watcher_runs_and_one_to_docs_is_not(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "town", patience_s=60)
     root = watched.settings.root
-    for folder in ("src", "tasks"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_ours(root, "src", "tasks")
     git(root.parent, "init", "--quiet", str(root))
     begin = commit(root, "src", "tasks")
     with watched:

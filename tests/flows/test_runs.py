@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from tasks.caching import MissingOutput
 from tasks.explanation import explain
 from tasks.single import run_alone
 from tests.flow_runs import artifacts, latest_run, log_lines, read_run, step_states
-from tests.project import ROOT
+from tests.project import ROOT, copy_ours
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +37,7 @@ STEPS = ("validate", "tune", "train", "evaluate")
 @pytest.fixture(scope="module")
 def town(project: Settings) -> Settings:
     """The module's project, its code a copy."""
-    for folder in ("src", "flows", "tasks"):
-        (project.root / folder).unlink()
-        shutil.copytree(ROOT / folder, project.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_ours(project.root, "src", "flows", "tasks")
     return project
 
 

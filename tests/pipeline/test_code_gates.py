@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from tests.pipeline.trees import make, make_tree, write
-from tests.project import ROOT
+from tests.project import copy_ours
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +55,7 @@ def test_a_type_error_turns_types_red(tree):
 
 def test_an_arrow_that_runs_up_turns_imports_red(tmp_path):
     tree = make_tree(tmp_path / "tree", {})
-    for name in ("src", "flows", "tasks", "bentos"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".importlinter", tree)
+    copy_ours(tree, "src", "flows", "tasks", "bentos", ".importlinter")
     write(tree, {"src/hedonic/data/upward.py": "from hedonic.cli import app\n"})
     red = make(tree, "imports", PYTHONPATH="src:.")
     assert red.returncode != 0

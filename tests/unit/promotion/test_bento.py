@@ -21,6 +21,7 @@ from hedonic.promotion.bento import (
     tree_digest,
 )
 from hedonic.promotion.built_bento import BuiltBento, verify_bento
+from tests.project import copy_ours
 from tests.tiny_release import tiny_release
 
 ROOT = Path(__file__).parents[3]
@@ -104,7 +105,7 @@ def test_a_damaged_release_gets_no_bento(project, release, tmp_path):
 
 
 def test_a_project_without_the_serving_lock_says_so(release, tmp_path):
-    shutil.copytree(ROOT / "bentos", tmp_path / "bentos", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_ours(tmp_path, "bentos")
     with pytest.raises(HedonicError, match=r"requirements-serve.txt: not in"):
         build_bento(tmp_path, release, tmp_path / "home", promoted=True)
 

@@ -12,7 +12,7 @@ from hedonic.settings import Settings
 from hedonic.watching.code import look_at_code
 from hedonic.watching.committed import head_folders
 from hedonic.watching.event import Event, NotDelivered
-from tests.project import ROOT
+from tests.project import copy_ours
 
 FEATURES, RIDGE = "src/hedonic/model/features.py", "src/hedonic/model/scorers.py"
 
@@ -56,8 +56,7 @@ class Repository:
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("repository") / "project"
-    for folder in ("src", "tasks"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_ours(root, "src", "tasks")
     (root / ".gitignore").write_text(".hedonic\n")
     git(root.parent, "init", "--quiet", "--initial-branch=main", str(root))
     git(root, "add", ".")
