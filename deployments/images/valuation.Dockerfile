@@ -18,9 +18,9 @@ FROM base AS packages
 WORKDIR /build
 COPY env/python/requirements.txt ./
 # Where packages come from is the builder's own matter: a secret leaves nothing in a layer.
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python -m venv /opt/hedonic \
- && /opt/hedonic/bin/pip install --require-hashes --no-deps --only-binary :all: --no-compile -r requirements.txt \
+ && /opt/hedonic/bin/pip install --cache-dir /var/cache/pip --require-hashes --no-deps --only-binary :all: --no-compile -r requirements.txt \
  && /opt/hedonic/bin/pip uninstall --yes --quiet pip setuptools \
  && find /opt/hedonic -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 # Read-only at run time, so compiled here; of the large ones what is imported alone.
