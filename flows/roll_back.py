@@ -5,11 +5,16 @@ from __future__ import annotations
 from prefect import flow
 
 from hedonic.rollback.roll_back import RolledBack
+from tasks.alerting import alert_of_failure
 from tasks.ingest import read_contract
 from tasks.roll_back import choose_target, conclude_roll_back, roll_out_target, switch, verify_target
 
 
-@flow(name="roll-back", flow_run_name="{dataset}: roll-back")
+@flow(
+    name="roll-back",
+    flow_run_name="{dataset}: roll-back",
+    on_failure=[alert_of_failure],
+)
 def roll_back(
     dataset: str = "king_county",
     to: str | None = None,

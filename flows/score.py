@@ -5,10 +5,15 @@ from __future__ import annotations
 from prefect import flow
 
 from hedonic.scoring.table_scoring import Scoring
+from tasks.alerting import alert_of_failure
 from tasks.score import score_table
 
 
-@flow(name="score", flow_run_name="{dataset}: {source}")
+@flow(
+    name="score",
+    flow_run_name="{dataset}: {source}",
+    on_failure=[alert_of_failure],
+)
 def score(
     dataset: str,
     source: str,

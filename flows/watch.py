@@ -5,10 +5,15 @@ from __future__ import annotations
 from prefect import flow
 
 from hedonic.watching.look import Look
+from tasks.alerting import alert_of_failure
 from tasks.watch import look
 
 
-@flow(name="watch", flow_run_name="{dataset}: watch")
+@flow(
+    name="watch",
+    flow_run_name="{dataset}: watch",
+    on_failure=[alert_of_failure],
+)
 def watch(
     dataset: str = "king_county",
 ) -> Look:

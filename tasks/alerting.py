@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from hedonic.data.contract import Contract
 from hedonic.errors import HedonicError, SourceError, ValidationRefused
-from hedonic.monitoring.alerts import Alert, AlertBook, never_failing
+from hedonic.monitoring.alerts import Alert, AlertBook, failure_key, never_failing
 from hedonic.promotion.record import Record
 from hedonic.promotion.verdict import CANARY, Verdict
 from hedonic.rollback.alerts import settle_champion
@@ -21,19 +21,23 @@ from tasks.run_page import own_url, run_url
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Raise the alert of a run that failed or crashed: a hook of the flow."""
     settings, dataset = load_settings(), str(flow_run.parameters.get("dataset", flow.name))
-    error = stated(state)
-    refused = isinstance(error, (ValidationRefused, SourceError))
+    error, trains = stated(state), flow.name == "train"
+    refused = trains and isinstance(error, (ValidationRefused, SourceError))
     told = str(error) if error is not None else (state.message or state.name or "no reason is known")
     how = "crashed" if state.is_crashed() else "failed"
+    link = run_url(flow_run.id)
+    if link is None and trains:
+        link = _mlflow_url(settings, dataset, str(flow_run.id))
     AlertBook(settings).raise_(
         Alert(
             kind="data-refused" if refused else "run-failed",
             severity="critical",
-            key=f"{'data-refused' if refused else 'run-failed'}:{dataset}",
+            key=f"data-refused:{dataset}" if refused else failure_key(flow.name, dataset),
             dataset=dataset,
             title=f"{dataset}: the data were refused" if refused else f"{dataset}: {flow.name} {how}",
             text=told,
-            link=run_url(flow_run.id) or _mlflow_url(settings, dataset, str(flow_run.id)),
+            link=run_url(flow_run.id)
+            or (_mlflow_url(settings, dataset, str(flow_run.id)) if trains else None),
         )
     )
 
@@ -42,7 +46,7 @@ def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 def tell_outcome(settings: Settings, contract: Contract, record: Record, *, unchanged: bool) -> None:
     """Settle what a run that ended disproves, and raise what its verdict is worth telling."""
     dataset, book, verdict = contract.name, AlertBook(settings), record.verdict
-    for key in (f"run-failed:{dataset}", f"data-refused:{dataset}"):
+    for key in (failure_key("train", dataset), f"data-refused:{dataset}"):
         book.settle(key)
     if unchanged or verdict is None:
         return

@@ -60,8 +60,8 @@ def tell(settings: Settings, found: Record, *, unchanged: bool = False) -> None:
     alerting.tell_outcome(settings, house_contract(), found, unchanged=unchanged)
 
 
-def fail(error: BaseException | None, *, crashed: bool = False) -> None:
-    flow: Any = SimpleNamespace(name="train")
+def fail(error: BaseException | None, *, crashed: bool = False, flow_name: str = "train") -> None:
+    flow: Any = SimpleNamespace(name=flow_name)
     run: Any = SimpleNamespace(id="5", parameters={"dataset": "houses"})
     state: Any = Crashed(message="the process is gone") if crashed else Failed(data=error)
     alerting.alert_of_failure(flow, run, state)
@@ -162,6 +162,13 @@ def test_bad_data_and_a_crash_are_told_apart(settings: Settings) -> None:
         "data-refused:houses": ("houses: the data were refused", "houses.parquet does not exist"),
         "run-failed:houses": ("houses: train crashed", "the process is gone"),
     }
+
+
+def test_a_table_that_cannot_be_scored_is_no_refusal_of_the_sales(settings: Settings) -> None:
+    fail(SourceError("data/nowhere.csv does not exist"), flow_name="score")
+    (alert,) = AlertBook(settings).open()
+    told = (alert.kind, alert.key, alert.title, alert.link)
+    assert told == ("run-failed", "run-failed:score houses", "houses: score failed", None)
 
 
 def test_what_goes_wrong_in_telling_is_logged_and_fails_nothing(

@@ -17,7 +17,7 @@ from hedonic.front_page.composition import Facts
 from hedonic.front_page.flow_runs import FlowRun
 from hedonic.front_page.gathering import Gathering
 from hedonic.front_page.refused_champions import refused_champions, serves_champion
-from hedonic.monitoring.alerts import Alert, AlertBook
+from hedonic.monitoring.alerts import Alert, AlertBook, failure_key
 from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor
 
@@ -300,8 +300,7 @@ def _last_runs(facts: Facts) -> dict[str, FlowRun]:
 
 def _key(run: FlowRun) -> str:
     """Return the key of a run's alert, which is that of its own hook and of the automation for it."""
-    about = run.dataset or run.name
-    return f"run-failed:{about}" if run.flow in ("train", None) else f"run-failed:{run.flow} {about}"
+    return failure_key(run.flow, run.dataset or run.name)
 
 
 def _read(file: Path) -> Memory:

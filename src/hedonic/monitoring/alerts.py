@@ -72,6 +72,11 @@ class Alert(Frozen):
         return self.severity != "info"
 
 
+def failure_key(flow: str | None, subject: str) -> str:
+    """Return the key of the alert that a run of a flow failed; a training's is its data set's alone."""
+    return f"run-failed:{subject}" if flow in ("train", None) else f"run-failed:{flow} {subject}"
+
+
 class AlertBook:
     """The alerts of one HEDONIC_HOME, as lines of JSON that are only ever appended.
 
