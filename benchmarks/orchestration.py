@@ -33,8 +33,8 @@ from hedonic.settings import Settings, find_root, load_settings
 if TYPE_CHECKING:
     from prefect import Task
 
-SHARED = ("data", "prefect.yaml", "prefect.toml", "bentofile.yaml", "pyproject.toml", "requirements.txt",
-          "requirements-serve.txt")  # fmt: skip
+SHARED = ("data", "deployments", "prefect.yaml", "prefect.toml", "bentofile.yaml", "pyproject.toml",
+          "requirements.txt", "requirements-serve.txt")  # fmt: skip
 # Copied, so that an edit while it runs does not look like new code.
 CODE = ("src", "flows", "tasks", "bentos")
 

@@ -17,7 +17,7 @@ def try_canary(
 ) -> Verdict:
     """Return the verdict once the release was tried as the contract asks: it may be a refusal by now."""
     from hedonic.canary_stage import run_canary
-    from hedonic.promotion.registry import reject_version
+    from hedonic.promotion.registry.model_version import reject_version
 
     if contract.gate.canary is None:
         logger().info("the contract asks for none")

@@ -12,6 +12,8 @@ from hedonic.lineage import actor
 from hedonic.monitoring.alerts import never_failing
 from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Entry
+from hedonic.promotion.simplicity import Choice
+from hedonic.promotion.verdict import Verdict
 from hedonic.settings import Settings
 from hedonic.step_key import StepBook
 from tasks.alerting import stated
@@ -23,7 +25,7 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
     decided = StepBook(settings).latest(dataset, "decide")
     if decided is None or decided.flow_run != str(flow_run.id):
         return
-    error = stated(state)
+    error, choice = stated(state), Choice.model_validate(decided.arguments["choice"])
     with closing(open_history(settings)) as history:
         judged = [
             r for r in history.records(dataset) if r.flow_run == decided.flow_run and r.kind != "failed"
@@ -33,8 +35,8 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
                 dataset=dataset,
                 kind="failed",
                 release=judged[-1].release if judged else None,
-                candidate=decided.arguments["choice"]["candidate"]["digest"],
-                verdict=decided.output,
+                candidate=choice.candidate.digest,
+                verdict=Verdict.model_validate(decided.output),
                 actor=actor(),
                 reason=str(flow_run.parameters.get("reason", "by hand")),
                 flow_run=decided.flow_run,

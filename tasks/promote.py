@@ -90,7 +90,9 @@ def register(
     run_id: str,
 ) -> int:
     """Return the number of the model version that holds the release's model, or the rejected candidate's."""
-    from hedonic.promotion.registry import describe, link_release, model_name, register_version
+    from hedonic.promotion.model_card import describe
+    from hedonic.promotion.registry.model_version import link_release, register_version
+    from hedonic.promotion.registry.store import model_name
 
     settings = load_settings()
     folder = CandidateStore(settings.candidates).folder(candidate) / "model"
@@ -145,7 +147,7 @@ def record_verdict(
     from hedonic.lineage import actor
     from hedonic.promotion.bento import stored_bento, tree_digest
     from hedonic.promotion.projection import project
-    from hedonic.promotion.registry import reject_version
+    from hedonic.promotion.registry.model_version import reject_version
     from hedonic.promotion.study_report import StudyReport
     from hedonic.promotion.verdict_record import record_entry
 

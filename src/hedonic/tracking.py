@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import quote
 
 from hedonic.errors import HedonicError
-from hedonic.promotion.registry import model_name, open_client, schema_of
+from hedonic.promotion.registry.model_version import schema_of
+from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.settings import Settings
 
 if TYPE_CHECKING:

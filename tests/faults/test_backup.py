@@ -13,13 +13,9 @@ from hedonic.custody.restoration import restore
 from hedonic.data.snapshot import Snapshot, SnapshotStore
 from hedonic.endpoint import start_endpoint
 from hedonic.promotion.projection import project
-from hedonic.promotion.registry import (
-    CHAMPION,
-    link_release,
-    model_name,
-    open_client,
-    register_version,
-)
+from hedonic.promotion.registry.aliases import CHAMPION
+from hedonic.promotion.registry.model_version import link_release, register_version
+from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.promotion.release import write_release
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings

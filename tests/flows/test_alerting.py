@@ -11,9 +11,13 @@ import pytest
 from prefect.states import Crashed, Failed
 
 from hedonic.errors import HedonicError, SourceError
+from hedonic.model.candidate import CandidateName
+from hedonic.model.recipe import Recipe
+from hedonic.model.study import Study, Tuning
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.history import open_history
 from hedonic.promotion.record import Entry, Record
+from hedonic.promotion.simplicity import Choice
 from hedonic.promotion.verdict import CANARY, Finding, Verdict
 from hedonic.settings import Settings
 from hedonic.step_key import StepBook, StepKey, StepRecord
@@ -127,11 +131,17 @@ def test_a_run_that_fails_after_its_verdict_is_on_record_and_one_before_it_is_no
 
 
 def decided(settings: Settings, flow_run: str) -> None:
+    recipe = Recipe(family="boosting", parameters={}, n_clusters=None, seed=0)
+    study = Study(name="houses-1", metric="log_rmse", n_trials=0, cut_by_time=False, trials=(), baselines=())
+    choice = Choice(
+        candidate=CandidateName(dataset="houses", digest="c" * 64, recipe=recipe, n_trees=1, max_leaves=1),
+        tuning=Tuning(study=study, recipe=recipe, clusters=None, split_digest="d" * 64),
+    )
     key = StepKey(step="decide", dataset="houses", inputs={"run": flow_run}, code={}, lock="", versions={})
     StepBook(settings).write(
         StepRecord(
             key=key,
-            arguments={"choice": {"candidate": {"digest": "c" * 64}}},
+            arguments={"choice": choice.model_dump(mode="json")},
             output=verdict("promoted").model_dump(mode="json"),
             seconds=1.0,
             flow_run=flow_run,

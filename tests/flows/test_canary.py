@@ -15,7 +15,7 @@ from flows.train import train
 from hedonic.answer import example_row
 from hedonic.data.contract import load_contract
 from hedonic.promotion.history import History
-from hedonic.promotion.registry import model_name, open_client
+from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.serving.traffic_plan_file import PlanFile
 from hedonic.settings import Settings
 from tests.project import write_contract

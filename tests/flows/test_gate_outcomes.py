@@ -16,7 +16,8 @@ from flows.train import train
 from hedonic.model.artifact import PortableModel
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Entry, Record
-from hedonic.promotion.registry import TAG_STATUS, model_name, open_client
+from hedonic.promotion.registry.model_version import TAG_STATUS
+from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.settings import Settings
 from tests.project import free_port, write_contract
 

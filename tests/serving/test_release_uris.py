@@ -9,7 +9,9 @@ import urllib.request
 
 import pytest
 
-from hedonic.promotion.registry import link_release, model_name, open_client, project_champion
+from hedonic.promotion.registry.aliases import project_champion
+from hedonic.promotion.registry.model_version import link_release
+from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.promotion.release_store import publish_release
 from hedonic.settings import Settings
 from tests.project import free_port

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hedonic.promotion.registry import open_client
+from hedonic.promotion.registry.store import open_client
 from hedonic.settings import Settings
 from hedonic.tracking import Tracking, TrialRecord
 

@@ -24,7 +24,7 @@ from hedonic.errors import HedonicError
 from hedonic.orchestration import is_healthy
 from hedonic.promotion.agreement import Disagreement, disagreements
 from hedonic.promotion.history import open_history
-from hedonic.promotion.registry import has_store
+from hedonic.promotion.registry.store import has_store
 from hedonic.settings import Settings
 
 OLDEST, NEWEST = (3, 11), (3, 13)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -42,10 +43,16 @@ def run_command(arguments: Sequence[str], prepare: Callable[[], None]) -> int:
 
 
 def _stated_reason(err: BaseException | None) -> HedonicError | None:
-    """Return the first error raised on purpose among the causes of ``err``."""
+    """Return the first error raised on purpose, or a full disk, among the causes of ``err``."""
     while err is not None:
         if isinstance(err, HedonicError):
             return err
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" for {err.filename}" if err.filename else ""
+            return HedonicError(
+                f"no space is left{where}. Make room, then give the command again: "
+                "`hedonic gc` tells what nothing needs any more."
+            )
         err = err.__cause__ or err.__context__
     return None
 

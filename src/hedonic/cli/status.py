@@ -17,7 +17,7 @@ from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.agreement import disagreements
 from hedonic.promotion.history import Record, open_history
 from hedonic.promotion.pointer import read_pointer
-from hedonic.promotion.registry import has_store
+from hedonic.promotion.registry.store import has_store
 from hedonic.settings import Settings, load_settings
 
 

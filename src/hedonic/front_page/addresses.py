@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from hedonic.front_page.state import Link
 from hedonic.parts import WORK_POOL
-from hedonic.promotion.registry import model_name
+from hedonic.promotion.registry.store import model_name
 from hedonic.settings import Addresses as Elsewhere
 from hedonic.settings import ServicePart, Settings
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from hedonic.promotion.registry import CHAMPION, model_name
+from hedonic.promotion.registry.aliases import CHAMPION
+from hedonic.promotion.registry.store import model_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from hedonic.data.contract import Frozen
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Record
-from hedonic.promotion.registry import RegistryView, view
+from hedonic.promotion.registry.aliases import RegistryView, view
 from hedonic.settings import Settings
 
 DisagreementKind = Literal["alias-moved", "history-truncated", "registry-behind"]

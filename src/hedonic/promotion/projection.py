@@ -7,7 +7,8 @@ from contextlib import closing
 from hedonic.promotion.agreement import Disagreement, disagreements, head_tag
 from hedonic.promotion.history import History, open_history
 from hedonic.promotion.pointer import project_pointer
-from hedonic.promotion.registry import has_store, project_champion, project_head
+from hedonic.promotion.registry.aliases import project_champion, project_head
+from hedonic.promotion.registry.store import has_store
 from hedonic.settings import Settings
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hedonic.model.recipe import Recipe
 from hedonic.model.search import open_storage
-from hedonic.promotion.registry import model_name, version_facts
+from hedonic.promotion.registry.store import model_name
+from hedonic.promotion.registry.version_facts import version_facts
 from hedonic.provenance.check import Check, unchecked
 from hedonic.provenance.origin import Origin
 

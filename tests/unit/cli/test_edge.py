@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -42,6 +43,18 @@ def test_the_reason_is_found_behind_the_error_of_a_tool(hedonic, monkeypatch):
     failing(monkeypatch, wrapped)
     code, _, told = hedonic("run", "toy")
     assert (code, "hedonic: no such file" in told) == (2, True)
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_makes_room(hedonic, monkeypatch):
+    failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device", "circus.ini"))
+    code, _, told = hedonic("run", "toy")
+    assert (code, "no space is left for circus.ini. Make room" in told, "hedonic gc" in told) == (
+        1,
+        True,
+        True,
+    )
+    failing(monkeypatch, OSError(errno.EACCES, "Permission denied", "circus.ini"))
+    assert "PermissionError" in hedonic("run", "toy")[2]
 
 
 def test_an_error_nobody_foresaw_exits_1_and_names_debug(hedonic, monkeypatch):

@@ -15,8 +15,13 @@ from hedonic.data.split import split_rows
 from hedonic.data.table import columns_from_frame, columns_from_records, days
 from hedonic.model.artifact import Estimates, PortableModel
 from hedonic.model.training import Recipe, fit_candidate, fold_rows, make_fold
-from hedonic.promotion import registry
 from hedonic.promotion.evaluation import evaluate
+from hedonic.promotion.model_card import describe
+from hedonic.promotion.registry.aliases import project_champion
+from hedonic.promotion.registry.model_version import link_release, register_version
+from hedonic.promotion.registry.store import open_client
+from hedonic.promotion.registry.version_facts import version_facts
+from hedonic.promotion.served_frame import OUTPUTS
 from hedonic.settings import Settings
 
 # A real store of the vendor's: make test, not make check.
@@ -95,14 +100,14 @@ def store(tmp_path_factory) -> Settings:
     """One SQLite store for the module: MLflow's first migration costs seconds."""
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, root=home)
-    client = registry.open_client(settings)
+    client = open_client(settings)
     client.create_experiment(NAME, artifact_location=(home / "mlflow" / "artifacts").as_uri())
     return settings
 
 
 @pytest.fixture
 def run_id(store) -> str:
-    client = registry.open_client(store)
+    client = open_client(store)
     experiment = client.get_experiment_by_name(NAME)
     return client.create_run(experiment.experiment_id).info.run_id
 
@@ -110,7 +115,7 @@ def run_id(store) -> str:
 @pytest.fixture
 def clean(store):
     """Give a store without a registered model, as on the first day."""
-    client = registry.open_client(store)
+    client = open_client(store)
     if client.search_registered_models(f"name = '{NAME}'"):
         client.delete_registered_model(NAME)
     return store
@@ -119,7 +124,7 @@ def clean(store):
 @pytest.fixture
 def register(clean, folders, frame, run_id):
     def make(n: int = 0, decision="challenger", release: str | None = None, run: str = run_id) -> int:
-        version = registry.register_version(
+        version = register_version(
             clean,
             folders[n],
             run_id=run,
@@ -130,7 +135,7 @@ def register(clean, folders, frame, run_id):
             tags={"optuna.study": "village-2026", "prefect.flow_run_id": "f-1"},
         )
         if release:
-            registry.link_release(clean, "village", version, release)
+            link_release(clean, "village", version, release)
         return version
 
     return make
@@ -144,7 +149,7 @@ def as_users_see_it(store, monkeypatch):
 
 
 def aliases(settings: Settings) -> dict[str, int]:
-    found = registry.open_client(settings).get_registered_model(NAME).aliases
+    found = open_client(settings).get_registered_model(NAME).aliases
     return {alias: int(version) for alias, version in found.items()}
 
 
@@ -154,7 +159,7 @@ def test_the_champion_loaded_by_alias_answers_as_the_portable_model(
     import mlflow.pyfunc
 
     register(0, release="a" * 64)
-    registry.project_champion(clean, "village", "a" * 64)
+    project_champion(clean, "village", "a" * 64)
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     rows = frame.head(50)
 
@@ -165,7 +170,7 @@ def test_the_champion_loaded_by_alias_answers_as_the_portable_model(
         {k: None if v != v else v for k, v in row.items()} for row in rows[names].to_dict(orient="records")
     ]
     served = PortableModel.load(folders[0]).estimate(columns_from_records(contract, records))
-    assert list(answer.columns) == list(registry.OUTPUTS)
+    assert list(answer.columns) == list(OUTPUTS)
     np.testing.assert_allclose(answer["estimate"], served.estimate, rtol=0, atol=1e-9)
     for level, bounds in ((80, served.interval_80), (90, served.interval_90)):
         mine = answer[[f"interval_{level}_low", f"interval_{level}_high"]]
@@ -210,7 +215,7 @@ def test_the_kept_model_holds_no_pickle_but_signature_example_and_pinned_require
         "valuation_date": "Any",
     }
     assert [name for name, (_, required) in inputs.items() if not required] == ["yr_built", "valuation_date"]
-    assert kept.signature.outputs.input_names() == list(registry.OUTPUTS)
+    assert kept.signature.outputs.input_names() == list(OUTPUTS)
     assert len(kept.load_input_example(str(folder))) == 5
     requirements = (folder / "requirements.txt").read_text().split()
     assert requirements
@@ -219,7 +224,7 @@ def test_the_kept_model_holds_no_pickle_but_signature_example_and_pinned_require
 
 def test_a_version_carries_its_status_links_figures_and_description(store, register, run_id):
     version = register(0, decision="rejected")
-    client = registry.open_client(store)
+    client = open_client(store)
     found = client.get_model_version(NAME, str(version))
     assert found.tags["hedonic.status"] == "rejected"
     assert found.tags["optuna.study"] == "village-2026"
@@ -235,42 +240,42 @@ def test_a_version_carries_its_status_links_figures_and_description(store, regis
 def test_registering_the_same_model_of_the_same_run_again_makes_no_second_version(store, register):
     first = register(0, decision="rejected")
     assert register(0, decision="challenger") == first
-    found = registry.open_client(store).get_model_version(NAME, str(first))
+    found = open_client(store).get_model_version(NAME, str(first))
     assert found.tags["hedonic.status"] == "challenger"
     assert register(1) == first + 1
 
 
 def test_the_aliases_follow_a_promotion_and_a_roll_back(store, register):
     register(0, release="a" * 64)
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
     assert aliases(store) == {"champion": 1}
 
     register(1, release="b" * 64)
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
     assert aliases(store) == {"champion": 1, "challenger": 2}
 
-    assert registry.project_champion(store, "village", "b" * 64) == 2
+    assert project_champion(store, "village", "b" * 64) == 2
     assert aliases(store) == {"champion": 2}
 
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
     assert aliases(store) == {"champion": 1, "challenger": 2}
 
 
 def test_a_rejected_candidate_is_never_an_alias(store, register):
     register(0, release="a" * 64)
     register(1, decision="rejected")
-    registry.project_champion(store, "village", "a" * 64)
+    project_champion(store, "village", "a" * 64)
     assert aliases(store) == {"champion": 1}
 
 
 def test_aliases_set_by_hand_are_repaired_and_what_holds_is_written_once(store, register, monkeypatch):
     register(0, release="a" * 64)
     register(1, decision="rejected")
-    client = registry.open_client(store)
+    client = open_client(store)
     client.set_registered_model_alias(NAME, "champion", "2")
     client.set_registered_model_alias(NAME, "challenger", "2")
 
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
     assert aliases(store) == {"champion": 1}
 
     def refuse(*_args, **_kwargs):
@@ -278,25 +283,25 @@ def test_aliases_set_by_hand_are_repaired_and_what_holds_is_written_once(store, 
 
     monkeypatch.setattr("mlflow.MlflowClient.set_registered_model_alias", refuse)
     monkeypatch.setattr("mlflow.MlflowClient.delete_registered_model_alias", refuse)
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
 
 
 def test_without_a_champion_in_the_history_no_version_stays_champion(store, register):
     register(0, release="a" * 64)
-    registry.project_champion(store, "village", "a" * 64)
-    assert registry.project_champion(store, "village", None) is None
+    project_champion(store, "village", "a" * 64)
+    assert project_champion(store, "village", None) is None
     assert "champion" not in aliases(store)
 
 
 def test_a_release_that_this_store_never_saw_gives_no_champion(store, register):
     register(0, release="a" * 64)
-    registry.project_champion(store, "village", "a" * 64)
-    assert registry.project_champion(store, "village", "f" * 64) is None
+    project_champion(store, "village", "a" * 64)
+    assert project_champion(store, "village", "f" * 64) is None
     assert "champion" not in aliases(store)
 
 
 def test_projecting_a_data_set_that_was_never_registered_does_nothing(clean):
-    assert registry.project_champion(clean, "village", "a" * 64) is None
+    assert project_champion(clean, "village", "a" * 64) is None
 
 
 def test_an_alias_written_by_another_process_at_once_is_written_again(store, register, monkeypatch):
@@ -313,7 +318,7 @@ def test_an_alias_written_by_another_process_at_once_is_written_again(store, reg
         real(self, name, alias, version)
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", collide_once)
-    assert registry.project_champion(store, "village", "a" * 64) == 1
+    assert project_champion(store, "village", "a" * 64) == 1
     assert failed == ["champion"]
     assert aliases(store) == {"champion": 1}
 
@@ -337,7 +342,7 @@ def test_the_description_tells_verdict_figures_baselines_study_and_links(contrac
     evaluation = evaluate(
         contract, columns, actual, estimates, {"median": np.full(400, actual.mean())}, candidate_digest="c"
     )
-    text = registry.describe(
+    text = describe(
         evaluation,
         verdict="promoted",
         reasons=["better by 0.01"],
@@ -360,19 +365,19 @@ def test_the_description_tells_verdict_figures_baselines_study_and_links(contrac
 
 def test_the_facts_of_a_version_are_what_mlflow_and_its_files_say(register, clean, run_id):
     version = str(register(0, release="a" * 64))
-    facts = registry.version_facts(clean, "village", version)
+    facts = version_facts(clean, "village", version)
     assert (facts.run_id, facts.known, facts.release) == (run_id, True, "a" * 64)
     assert facts.model == facts.recorded_model
-    source = registry.open_client(clean).get_model_version(NAME, version).source
+    source = open_client(clean).get_model_version(NAME, version).source
     (trees,) = Path(urlsplit(source).path).rglob("width/trees.txt")
     trees.write_text(trees.read_text() + "\n")
-    changed = registry.version_facts(clean, "village", version)
+    changed = version_facts(clean, "village", version)
     assert changed.model not in (None, changed.recorded_model)
-    registry.open_client(clean).delete_run(run_id)
-    assert not registry.version_facts(clean, "village", version).known
+    open_client(clean).delete_run(run_id)
+    assert not version_facts(clean, "village", version).known
 
 
 def test_a_version_that_mlflow_does_not_have_has_no_facts_and_no_store_is_made(clean, tmp_path):
-    assert registry.version_facts(clean, "village", "77") is None
-    assert registry.version_facts(Settings(home=tmp_path, root=tmp_path), "village", "1") is None
+    assert version_facts(clean, "village", "77") is None
+    assert version_facts(Settings(home=tmp_path, root=tmp_path), "village", "1") is None
     assert list(tmp_path.iterdir()) == []

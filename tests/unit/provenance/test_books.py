@@ -9,7 +9,7 @@ import pytest
 
 from hedonic.model.manifest import ReleaseRecord, read_manifest
 from hedonic.model.search import open_storage
-from hedonic.promotion.registry import VersionFacts
+from hedonic.promotion.registry.version_facts import VersionFacts
 from hedonic.provenance import books
 from hedonic.provenance.check import Check
 from hedonic.provenance.origin import Origin
