@@ -186,7 +186,7 @@ def reject_version(settings: Settings, dataset: str, version: int) -> None:
 
 def versions(client: MlflowClient, name: str, tag: str, value: str) -> list[ModelVersion]:
     """Return the versions of a registered model whose tag has that value."""
-    return list(client.search_modelversions(f"name = '{name}' and tags.`{tag}` = '{value}'"))
+    return list(client.search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'"))
 
 
 def _ensure_registered(client: MlflowClient, name: str, title: str) -> None:
