@@ -38,7 +38,8 @@ class Outcome:
 
 def measure(settings: Settings, dataset: str) -> Outcome:
     """Return the evaluation of the recipe that the contract's default budget finds."""
-    from hedonic.data.contract import Family, load_contract
+    from hedonic.data.contract import Family
+    from hedonic.data.contract_file import load_contract
     from hedonic.data.snapshot import SnapshotStore
     from hedonic.data.table import take
     from hedonic.data.training_data import open_training_data

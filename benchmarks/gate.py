@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from hedonic.data.contract import Contract, GatePolicy
+    from hedonic.data.contract import Contract
+    from hedonic.data.gate_policy import GatePolicy
 
     Losses = npt.NDArray[np.float64]
 
@@ -170,7 +171,7 @@ def measure(root: Path, dataset: str, *, splits: int = SPLITS, seeds: int = SEED
     """Return the rates on one embedded data set."""
     from joblib import Parallel, delayed
 
-    from hedonic.data.contract import load_contract
+    from hedonic.data.contract_file import load_contract
     from hedonic.data.snapshot import SnapshotStore
 
     contract = load_contract(root / "expectations" / f"{dataset}.yaml")

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from prefect.results import ResultStore
 
-from hedonic.data.contract import Contract, Family, Frozen, load_contract
+from hedonic.data.contract import Contract, Family, Frozen
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.model.budget import Budget
 from hedonic.promotion.history import History

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import Snapshot, SnapshotStore
 from hedonic.settings import load_settings
 from tasks.recording import recorded

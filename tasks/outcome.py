@@ -9,7 +9,9 @@ from typing import Any, Literal
 from prefect import task
 from prefect.runtime import flow_run
 
-from hedonic.data.contract import Contract, Family, Frozen, VerdictRecord, load_contract
+from hedonic.data.contract import Contract, Family, Frozen
+from hedonic.data.contract_file import load_contract
+from hedonic.data.gate_policy import VerdictRecord
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.endpoint import Endpoint
 from hedonic.flow_record import FlowRecord

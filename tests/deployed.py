@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.deployments import Deployed, deploy
 from hedonic.parts import parts, server_part, start, wait_until_ready
 from hedonic.settings import Ports, Settings
@@ -44,7 +44,7 @@ class Deployment:
         """Return what the server answers; content None is a GET."""
         method = method or ("GET" if content is None else "POST")
         for _ in range(10):
-            answer = httpx.request(method, f"{self.api}{path}", json=content, timeout=30, trust_env=False)
+            answer = httpx.request(method, f"{self.api}{path}", json=content, timeout=120, trust_env=False)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # SQLite is busy: clients try again
                 break
             time.sleep(0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.data.split import split_rows
 from hedonic.data.table import columns_from_frame

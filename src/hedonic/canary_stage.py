@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hedonic.answer import endpoint_info, endpoint_url
-from hedonic.data.contract import CanaryPolicy, Contract, Frozen
+from hedonic.data.contract import Contract, Frozen
+from hedonic.data.gate_policy import CanaryPolicy
 from hedonic.errors import HedonicError
 from hedonic.promotion.verdict import CANARY, CANARY_UNTRIED, Finding
 from hedonic.serving.traffic_plan import TrafficLimits, TrafficPlan

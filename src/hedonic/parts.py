@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import ContractError, HedonicError, UserError
 from hedonic.serving.listening import is_loopback
 from hedonic.settings import ServicePart, Settings

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
         pages: where people open the parts, where that is another address than ours: behind a proxy.
         workers: processes that fit models at once.
         work_pool: of which kind Prefect's pool is: each run a process of the worker's, or a job in a cluster.
+        prefect_auth: ``name:password`` that Prefect's server asks for, as Prefect's own variable has it.
         studies_url: of the database that holds the studies, where several machines share them.
     """
 
@@ -132,6 +133,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=2, ge=1)
     work_pool: Literal["process", "kubernetes"] = "process"
     api_token: str | None = None
+    prefect_auth: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("PREFECT_API_AUTH_STRING", "prefect_auth")
+    )
     history_url: str | None = None
     store_url: str | None = None
     studies_url: str | None = None

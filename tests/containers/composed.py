@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from hedonic.answer import example_row
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.images.building import build_named_image
 from hedonic.images.engine import Engine, Recipe
 from hedonic.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flows.train import train
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.images.engine import Engine
 from hedonic.port_switch import read_target, target_path
 from hedonic.roll_out import forget_containers

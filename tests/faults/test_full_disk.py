@@ -14,7 +14,7 @@ import pytest
 
 from flows.train import train
 from hedonic.answer import ask, example_row
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.endpoint import start_endpoint
 from hedonic.promotion.history import History
 from hedonic.promotion.pointer import read_pointer

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError
 from hedonic.model.manifest import MANIFEST, RECORD, Manifest
 from hedonic.model.plain_files import read_array

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.endpoint import endpoint_state
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.orchestration import is_healthy

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.train import train
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.approval import approve, find_parked

@@ -13,7 +13,7 @@ import pytest
 
 from flows.train import train
 from hedonic.answer import example_row
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.promotion.history import History
 from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.serving.traffic_plan_file import PlanFile

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hedonic.answer import endpoint_info
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.promotion.history import History
 from hedonic.promotion.pointer import pointer_path, read_pointer
 from hedonic.serving.predictor import load_release

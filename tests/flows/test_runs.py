@@ -15,7 +15,7 @@ import pytest
 from prefect.settings import get_current_settings
 
 from flows.train import train
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, SourceError, ValidationRefused
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.settings import Settings

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from flows.train import train
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import SourceError, ValidationRefused
 from hedonic.promotion.history import History
 from hedonic.serving.predictor import load_release

@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from flows.watch import watch
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.settings import Settings
 from hedonic.watching.event import NotDelivered, dataset_event

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.data.split import split_rows
 from hedonic.data.table import Columns, columns_from_frame, columns_from_records, take

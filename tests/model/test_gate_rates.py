@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gate import STATED_GAIN, Split, fit_split, rates
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from tests.project import ROOT
 
@@ -44,7 +44,7 @@ def test_models_that_differ_by_their_seed_are_promoted_at_most_at_the_stated_rat
 
 def test_the_rates_tell_better_from_equal() -> None:
     """On drawn losses whose truth is known: a gate that always or never promotes would be told."""
-    from hedonic.data.contract import GatePolicy
+    from hedonic.data.gate_policy import GatePolicy
 
     rng = np.random.default_rng(0)
     sales = rng.exponential(0.1, 2000)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.training_data import TrainingData
 from hedonic.promotion.making import golden_instances
 from hedonic.serving.explanation import Explainer

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hedonic.data.contract import Contract, Family, load_contract
+from hedonic.data.contract import Contract, Family
+from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.data.table import take
 from hedonic.data.training_data import TrainingData, open_training_data

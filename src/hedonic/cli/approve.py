@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError
 from hedonic.lineage import actor
 from hedonic.monitoring.alerts import AlertBook

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError
 from hedonic.orchestration import is_healthy
 from hedonic.promotion.agreement import Disagreement, disagreements

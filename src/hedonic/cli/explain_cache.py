@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.run import chosen_families
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.orchestration import find_callable, set_environment
 from hedonic.settings import load_settings
 

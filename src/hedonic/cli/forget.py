@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
-from hedonic.data.contract import Column, Contract, load_contract
+from hedonic.data.contract import Column, Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import UserError
 from hedonic.served_settings import read_log_settings
 from hedonic.serving.erasure import (

@@ -11,7 +11,7 @@ import typer
 
 from hedonic.answer import ask, describe, example_row
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import UserError
 from hedonic.settings import load_settings
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.settings import load_settings
 
 

@@ -22,7 +22,8 @@ from hedonic.cli.console import (
 )
 from hedonic.cli.progress import StepLines
 from hedonic.cli.status import read_champions
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import UserError
 from hedonic.orchestration import choose_api, find_callable, run_flow, set_environment
 from hedonic.settings import Settings, load_settings

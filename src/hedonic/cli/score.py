@@ -10,7 +10,7 @@ import typer
 
 from hedonic.cli.console import DebugOption, JsonOption, figures_table, terminal, write_object
 from hedonic.cli.progress import StepLines
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.source import resolve
 from hedonic.orchestration import choose_api, run_flow, set_environment
 from hedonic.scoring.file import format_of

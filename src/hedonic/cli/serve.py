@@ -11,7 +11,7 @@ import typer
 from hedonic.answer import curl, endpoint_url, example_row
 from hedonic.cli.console import DebugOption, JsonOption, terminal, write_object
 from hedonic.cli.status import read_champions
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
 from hedonic.monitoring.repair import repair
 from hedonic.settings import Settings, load_settings

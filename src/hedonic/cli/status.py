@@ -12,7 +12,7 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from hedonic.cli.console import DebugOption, JsonOption, figures_table, terminal, write_object
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.agreement import disagreements
 from hedonic.promotion.history import Record, open_history

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from hedonic.answer import endpoint_info, endpoint_url
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import UserError
 from hedonic.served_settings import read_source_settings
 from hedonic.settings import Settings, load_settings

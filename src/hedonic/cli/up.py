@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hedonic.cli.console import DebugOption, terminal
 from hedonic.cli.status import read_champions
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
 from hedonic.monitoring.repair import repair
 from hedonic.parts import (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from hedonic.custody.holding import Holding
 from hedonic.custody.known_release import KnownRelease
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.endpoint import BENTO, endpoint_state, process_name
 from hedonic.errors import ContractError
 from hedonic.promotion.history import History

@@ -115,9 +115,13 @@ def request_first_champion(settings: Settings, dataset: str) -> str:
 
 
 def _client(api: str) -> SyncPrefectClient:
+    """Return a client of that server, known to it as Prefect's own settings say."""
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
 
-    return SyncPrefectClient(api)
+    return SyncPrefectClient(
+        api, auth_string=PREFECT_API_AUTH_STRING.value(), api_key=PREFECT_API_KEY.value()
+    )
 
 
 def _make_work_pool(client: SyncPrefectClient, settings: Settings) -> None:

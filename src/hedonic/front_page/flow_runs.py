@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from hedonic.parts import WORK_POOL
 
@@ -91,9 +92,11 @@ class Orchestration:
 class Prefect:
     """Prefect's API; flows and deployments are asked for together with the runs."""
 
-    def __init__(self, client: httpx.AsyncClient, api: str) -> None:
-        """Take the client and the API's address."""
+    def __init__(self, client: httpx.AsyncClient, api: str, known: SecretStr | None = None) -> None:
+        """Take the client, the API's address, and the ``name:password`` that it asks for, if it does."""
         self._client, self._api = client, api
+        name, _, password = known.get_secret_value().partition(":") if known else ("", "", "")
+        self._auth = httpx.BasicAuth(name, password) if known else httpx.Auth()
 
     async def ask(self) -> Orchestration:
         """Return what Prefect tells now.
@@ -151,7 +154,7 @@ class Prefect:
 
     async def _filter(self, what: str, asked: dict[str, Any], missing: Any = None) -> Any:
         try:
-            answer = await self._client.post(f"{self._api}/{what}/filter", json=asked)
+            answer = await self._client.post(f"{self._api}/{what}/filter", json=asked, auth=self._auth)
             if answer.status_code == httpx.codes.NOT_FOUND and missing is not None:
                 return missing
             answer.raise_for_status()

@@ -36,7 +36,7 @@ class Gathering:
         inside = Addresses.inside(settings)
         self._inside, self._books = inside, Books(settings)
         self._supervisor, self._alerts = Supervisor(settings), AlertBook(settings)
-        prefect = Prefect(client, inside.prefect_api)
+        prefect = Prefect(client, inside.prefect_api, settings.prefect_auth)
         self.books: Look[dict[str, Book]] = Look("the history", lambda: _thread(self._books.read))
         self.alerts: Look[tuple[Alert, ...]] = Look("the alerts", lambda: _thread(self._alerts.open))
         self.running: Look[dict[str, Running]] = Look(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hedonic.data.contract import GatePolicy
+from hedonic.data.gate_policy import GatePolicy
 from hedonic.promotion.own_limits import budget_finding, limit_findings
 from hedonic.promotion.paired import PairedScores, compare_losses
 from hedonic.promotion.slice_gate import worsening_findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hedonic.data.contract import Limit
+from hedonic.data.gate_policy import Limit
 from hedonic.promotion.verdict import Finding, Outcome
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from hedonic.data.contract import GatePolicy
+from hedonic.data.gate_policy import GatePolicy
 from hedonic.promotion.verdict import SIMPLE_SHIPS, Finding
 
 Losses = npt.NDArray[np.float64]

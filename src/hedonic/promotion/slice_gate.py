@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hedonic.data.behaviour_policy import CoveragePolicy
-from hedonic.data.contract import Limit, SliceGate
+from hedonic.data.gate_policy import Limit, SliceGate
 from hedonic.promotion.evaluation import SliceMetrics
 from hedonic.promotion.own_limits import limit_finding
 from hedonic.promotion.paired import PairedScores

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.source import resolve
 from hedonic.errors import HedonicError
 from hedonic.lineage import code_digest, lock_digest, step_sources

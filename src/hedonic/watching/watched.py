@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.fingerprint import local_path
 from hedonic.data.source import resolve
 from hedonic.errors import ContractError

@@ -7,7 +7,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from hedonic.data.contract import CanaryPolicy, dump_contract, parse_contract
+from hedonic.data.contract import dump_contract, parse_contract
+from hedonic.data.gate_policy import CanaryPolicy
 from tests.contracts import car_contract
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hedonic.data.contract import Contract, dump_contract, load_contract, parse_contract
+from hedonic.data.contract import Contract, dump_contract, parse_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.rules import RowRule
 from hedonic.errors import ContractError, UserError
 from tests.contracts import HOUSE_FEATURES, house_contract

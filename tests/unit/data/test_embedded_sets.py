@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from tests.project import ROOT
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from hedonic.data.contract import Contract, load_contract
+from hedonic.data.contract import Contract
+from hedonic.data.contract_file import load_contract
 from hedonic.data.suite import derive_checks
 from hedonic.data.validation import check_frame
 

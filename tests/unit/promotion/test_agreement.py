@@ -9,10 +9,10 @@ import pytest
 from hedonic.errors import HedonicError
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.monitoring.repair import repair, require_repaired
-from hedonic.promotion import registry
 from hedonic.promotion.agreement import disagreements
 from hedonic.promotion.history import Entry, WrongEnvironment, open_history
 from hedonic.promotion.pointer import pointer_path, read_pointer
+from hedonic.promotion.registry import model_version
 from hedonic.settings import Settings
 
 # A real store of the vendor's: make test, not make check.
@@ -43,7 +43,7 @@ def settings(store):
         client.delete_registered_model(NAME)
     client.create_registered_model(NAME)
     for release in (A, B):
-        tags = {registry.TAG_RELEASE: release, registry.TAG_STATUS: "challenger"}
+        tags = {model_version.TAG_RELEASE: release, model_version.TAG_STATUS: "challenger"}
         client.create_model_version(NAME, source=store.home.as_uri(), tags=tags)
     return store
 

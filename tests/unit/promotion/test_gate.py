@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hedonic.data.contract import GatePolicy, Limit, SliceGate
+from hedonic.data.gate_policy import GatePolicy, Limit, SliceGate
 from hedonic.promotion.gate import Finding, PairedScores, Verdict, decide
 
 OPEN = GatePolicy(limits=(Limit(metric="log_rmse", maximum=0.25),), margin=0.25, resamples=200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedonic.data.contract import GatePolicy, Limit, SliceGate
+from hedonic.data.gate_policy import GatePolicy, Limit, SliceGate
 from hedonic.promotion.gate import PairedScores, decide
 
 OPEN = GatePolicy(limits=(Limit(metric="log_rmse", maximum=0.25),), margin=0.25, resamples=200)

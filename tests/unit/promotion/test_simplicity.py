@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hedonic.data.contract import GatePolicy
+from hedonic.data.gate_policy import GatePolicy
 from hedonic.promotion.paired import weigh_simple
 
 POLICY = GatePolicy(limits=(), resamples=200)

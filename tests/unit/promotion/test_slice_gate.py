@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hedonic.data.behaviour_policy import CoveragePolicy
-from hedonic.data.contract import Limit, SliceGate
+from hedonic.data.gate_policy import Limit, SliceGate
 from hedonic.model.metrics import IntervalFigures, measure
 from hedonic.promotion.evaluation import SliceMetrics
 from hedonic.promotion.paired import PairedScores

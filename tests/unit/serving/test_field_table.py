@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.serving.field_table import FieldTable
 from hedonic.serving.fields import NAN, NumberField
 from hedonic.serving.schema import VALUATION_DATE, RequestSchema

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
-from hedonic.promotion import registry
+from hedonic.promotion.registry import model_version
 from hedonic.served_settings import SourceSettings
 from hedonic.serving.registry_alias import TAG_RELEASE, RegistryAlias, read_alias
 from tests.project import free_port
@@ -29,7 +29,7 @@ def test_an_alias_is_read_each_time_it_is_asked_for():
 
 
 def test_the_tag_is_the_one_that_promotion_writes():
-    assert TAG_RELEASE == registry.TAG_RELEASE
+    assert TAG_RELEASE == model_version.TAG_RELEASE
 
 
 @pytest.mark.parametrize("uri", [None, "sqlite:////srv/mlflow.db", "/srv/mlruns", "databricks"])

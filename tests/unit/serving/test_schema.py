@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hedonic.data.contract import load_contract
+from hedonic.data.contract_file import load_contract
 from hedonic.serving.problems import RequestRefused
 from hedonic.serving.schema import FEW_ROWS, RequestSchema
 from tests.tiny_release import CONTRACT, LAST_DAY, ROW, tiny_columns, tiny_contract
