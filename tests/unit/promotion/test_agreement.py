@@ -13,6 +13,7 @@ from hedonic.promotion.agreement import disagreements
 from hedonic.promotion.history import Entry, WrongEnvironment, open_history
 from hedonic.promotion.pointer import pointer_path, read_pointer
 from hedonic.promotion.registry import model_version
+from hedonic.promotion.registry.store import has_store, open_client
 from hedonic.settings import Settings
 
 # A real store of the vendor's: make test, not make check.
@@ -28,7 +29,7 @@ def store(tmp_path_factory):
     """One MLflow store for the module: making one costs seconds."""
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, root=home)
-    registry.open_client(settings)
+    open_client(settings)
     return settings
 
 
@@ -38,7 +39,7 @@ def settings(store):
     files = [*store.home.glob("history.db*"), store.home / "alerts.jsonl", pointer_path(store.home, DATASET)]
     for path in files:
         path.unlink(missing_ok=True)
-    client = registry.open_client(store)
+    client = open_client(store)
     if client.search_registered_models(f"name = '{NAME}'"):
         client.delete_registered_model(NAME)
     client.create_registered_model(NAME)
@@ -60,7 +61,7 @@ def differing(settings):
 
 
 def alias(settings, name="champion"):
-    version = registry.open_client(settings).get_registered_model(NAME).aliases.get(name)
+    version = open_client(settings).get_registered_model(NAME).aliases.get(name)
     return None if version is None else str(version)
 
 
@@ -77,7 +78,7 @@ def test_after_a_repair_alias_pointer_and_head_say_what_the_history_says(setting
     assert differing(settings) == repair(settings, DATASET) == ()
     assert alias(settings) == "2"
     assert read_pointer(settings.home, DATASET).release == B
-    tags = registry.open_client(settings).get_registered_model(NAME).tags
+    tags = open_client(settings).get_registered_model(NAME).tags
     assert tags["hedonic.history.head"] == f"{head.seq}:{head.hash}"
     assert open_alerts(settings) == []
 
@@ -86,7 +87,7 @@ def test_after_a_repair_alias_pointer_and_head_say_what_the_history_says(setting
 def test_an_alias_moved_by_hand_is_told_and_put_back_at_the_next_start_and_the_same_is_served(settings, to):
     append(settings, "promoted", A, None)
     repair(settings, DATASET)
-    client = registry.open_client(settings)
+    client = open_client(settings)
     if to is None:
         client.delete_registered_model_alias(NAME, "champion")
     else:
@@ -149,4 +150,4 @@ def test_without_a_store_of_mlflow_the_pointer_alone_is_repaired(tmp_path):
     append(settings, "promoted", A, None)
     assert repair(settings, DATASET) == ()
     assert read_pointer(tmp_path, DATASET).release == A
-    assert not registry.has_store(settings)
+    assert not has_store(settings)
