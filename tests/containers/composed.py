@@ -46,7 +46,7 @@ def documented(section: str) -> list[str]:
     """Return the blocks of commands of a section of docs/compose.md; of its beginning for no section."""
     parts = re.split(r"^## (.+)$", (ROOT / "docs" / "compose.md").read_text(), flags=re.MULTILINE)
     text = dict(zip(["", *parts[1::2]], parts[0::2], strict=True))[section]
-    return bash_blocks(text)
+    return [block.strip() for block in bash_blocks(text)]
 
 
 @dataclass(frozen=True)
