@@ -54,7 +54,7 @@ class Site:
     """A folder with ``deployments`` and ``.env``, in which the documented commands are given.
 
     Attributes:
-        up: the command that brings it up.
+        up: the commands that bring it up; the first names the files.
         row: what the endpoint is asked about.
         domain: the name under which the proxy knows the front page; each part has one below it.
         tls: what is trusted, where the proxy speaks TLS.
@@ -74,8 +74,12 @@ class Site:
 
     @property
     def down(self) -> str:
-        """Return the command that takes it down."""
+        """Return the commands that take it down."""
         return self.up.replace("up -d", "down")
+
+    def given(self, commands: str) -> str:
+        """Return what documented commands print, given where the files are named that it came up with."""
+        return self.shell(f"{self.up.splitlines()[0]}\n{commands}")
 
     def shell(self, commands: str) -> str:
         """Return what the commands print, given in this folder as they stand."""
@@ -111,13 +115,20 @@ class Site:
         return docker("ps", "--all", "--filter", ours, "--format", what).split()
 
     def ask(
-        self, path: str, body: Any = None, part: str = "", credentials: str | None = BEARER
+        self,
+        path: str,
+        body: Any = None,
+        part: str = "",
+        credentials: str | None = BEARER,
+        origin: str | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and content of what the proxy answers; status 0 where it does not."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Host": self.host(part), "Content-Type": "application/json"}
         if credentials:
             headers["Authorization"] = credentials
+        if origin:
+            headers["Origin"] = origin
         try:
             if self.tls is not None:
                 plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -191,7 +202,7 @@ def composed(
 
     Args:
         folder: in which the commands are given; it is there.
-        up: the command that brings it up.
+        up: the commands that bring it up; the first names the files.
         domain: as Site has it.
         tls: as Site has it.
         variables: more lines of ``.env``.

@@ -100,6 +100,20 @@ def test_every_volume_that_is_mounted_is_kept(rendered):
     assert set(mounted) | {"state"} >= set(content["volumes"]) - {"grafana"}
 
 
+def test_every_address_that_people_are_told_is_the_published_one(rendered):
+    environment, content = rendered
+    base = {"one-host": "http://{}localhost:8000", "production": "https://{}prices.example.com"}[environment]
+    settings = content["services"]["worker"]["environment"]
+    pages = {name: url for name, url in settings.items() if name.startswith("HEDONIC_PAGES__")}
+    assert len(pages) == 5
+    told = {**pages, "ui": settings["PREFECT_UI_URL"]}
+    told["api"] = content["services"]["prefect"]["environment"]["PREFECT_SERVER_UI_API_URL"]
+    parts = {"prefect.", "mlflow.", "optuna.", ""}
+    assert {url for url in told.values() if not any(url.startswith(base.format(p)) for p in parts)} == set()
+    mlflow = content["services"]["mlflow"]["command"]
+    assert f"--cors-allowed-origins={base.format('mlflow.')}" in mlflow
+
+
 def test_production_asks_who_calls():
     told = config(*FILES["production"])
     services = yaml.safe_load(told.stdout)["services"]

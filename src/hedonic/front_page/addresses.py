@@ -44,6 +44,11 @@ class Addresses:
         return cls(settings, host, settings.services)
 
     @classmethod
+    def for_people(cls, settings: Settings) -> Addresses:
+        """Return the addresses that are written down for who reads them later, on this machine or beyond."""
+        return cls.seen_from(settings, "127.0.0.1")
+
+    @classmethod
     def seen_from(cls, settings: Settings, host: str) -> Addresses:
         """Return the addresses for who asked us under this name, where we listen under every name."""
         ours = host if settings.host in EVERYWHERE else settings.host

@@ -204,13 +204,13 @@ def _lost_workers(facts: Facts, memory: Memory) -> Iterator[Alert]:
             title="no worker is left",
             text=f"Prefect has not heard of {', '.join(sorted(workers))} lately: no run starts. "
             "See: hedonic logs worker",
-            link=f"{Addresses.inside(facts.settings).prefect}/work-pools",
+            link=f"{Addresses.for_people(facts.settings).prefect}/work-pools",
         )
 
 
 def _missed(facts: Facts) -> Iterator[Alert]:
     """Yield the runs that should have started, and the schedules for which no run is waiting."""
-    orchestration, addresses = facts.orchestration, Addresses.inside(facts.settings)
+    orchestration, addresses = facts.orchestration, Addresses.for_people(facts.settings)
     if orchestration is None:
         return
     late = [run for run in orchestration.runs if run.state == "Late" and run.expected]
@@ -250,7 +250,7 @@ def _failed_automations(facts: Facts) -> Iterator[Alert]:
             key=f"automation-failed:{failure.name}",
             title=f"automation {failure.name} failed",
             text=f"What it should have done was not done: {failure.reason}",
-            link=f"{Addresses.inside(facts.settings).prefect}/automations",
+            link=f"{Addresses.for_people(facts.settings).prefect}/automations",
         )
 
 
@@ -275,7 +275,7 @@ def _failed_runs(facts: Facts, recent: tuple[Alert, ...]) -> Iterator[Alert]:
             dataset=run.dataset,
             title=f"{run.name} {run.state.lower()}",
             text=run.message or "Prefect gives no reason; its log has more.",
-            link=Addresses.inside(facts.settings).flow_run(run.id),
+            link=Addresses.for_people(facts.settings).flow_run(run.id),
         )
 
 

@@ -135,6 +135,18 @@ def test_workers_that_are_all_silent_for_a_minute_are_lost(here: Round) -> None:
     assert here.walk() == set()
 
 
+def test_an_alert_links_to_where_people_open_the_page_and_not_to_where_we_ask_it(here: Round) -> None:
+    pages = {"prefect": "https://prefect.prices.example.com"}
+    asked = {"prefect": "http://prefect:4200"}
+    given = here.settings.model_dump() | {"pages": pages, "services": asked}
+    here.settings = Settings(**given)
+    here.orchestration = Orchestration(workers={"vm": "OFFLINE"})
+    here.walk()
+    here.walk(DOWN)
+    (alert,) = AlertBook(here.settings).open()
+    assert alert.link == "https://prefect.prices.example.com/v2/work-pools"
+
+
 def test_a_run_that_is_late_missed_its_schedule(here: Round) -> None:
     here.orchestration = Orchestration(runs=(run("Late", started=None, ended=None),))
     assert here.walk() == set()

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.container, pytest.mark.slow]
 (UP,) = documented("For others to reach")
 DOMAIN = "prices.example.com"
 PREFECT, PERSON = "admin:what-prefect-asks-for", "anna:what-the-proxy-asks-for"
+SEARCH = "/ajax-api/2.0/mlflow/runs/search"
 # What each part shows who is known to it, and by what.
 PAGES = (
     ("", "/", "Hedonic</title>", BEARER),
@@ -107,6 +108,18 @@ def test_an_estimate_is_given_to_who_has_the_token_alone(site: Site, first: dict
     body = {"instances": [site.row]}
     assert site.ask(f"/endpoints/{DATASET}/predict", body, credentials=None)[0] == 401
     assert site.ask(f"/endpoints/{DATASET}/predict", body)[0] == 200
+
+
+def test_mlflows_own_pages_may_ask_it_and_others_may_not(site: Site, first: dict[str, Any]) -> None:
+    def asked_by(origin: str) -> int:
+        return site.ask(SEARCH, {"experiment_ids": ["0"]}, "mlflow", credentials(PERSON), origin)[0]
+
+    assert asked_by(f"https://{site.host('mlflow')}") == 200
+    assert asked_by("https://elsewhere.example.com") == 403
+
+
+def test_the_figures_of_an_endpoint_are_not_shown_outside(site: Site, first: dict[str, Any]) -> None:
+    assert site.ask(f"/endpoints/{DATASET}/metrics")[0] == 404
 
 
 def test_without_tls_nothing_is_answered(site: Site, first: dict[str, Any]) -> None:
