@@ -102,7 +102,7 @@ known-prediction: $(READY)  ## Run the champion's image hardened, and compare it
 
 ship: $(READY)  ## IMAGE to REPOSITORY under digest, COMMIT and VERSION; EVENT and DEBUG decide whether it leaves.
 	@$(BIN)/python -m delivery.shipping "$$IMAGE" "$$REPOSITORY" --commit "$$COMMIT" --version "$$VERSION" \
-		--event "$$EVENT" --debug "$$DEBUG"
+		--event "$$EVENT" --debug "$$DEBUG" $${REGISTRY:+--told-as "$$REGISTRY"}
 
 newest: $(READY)  ## The newest versions of everything, and the first that breaks us.
 	@$(BIN)/python -m delivery.newest --uv $(BIN)/uv $(if $(LIFT_BOUNDS),--lift-bounds) $(NEWEST)

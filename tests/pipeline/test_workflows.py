@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from delivery.control_tower import Leave
 from tests.project import ROOT
 
 FOLDER = ROOT / ".github/workflows"
@@ -51,6 +52,27 @@ def test_no_step_holds_a_long_lived_key_or_pastes_what_someone_typed():
         assert "access-key" not in text, where
 
 
+def test_a_crash_before_a_pipe_is_red():
+    piped = [(where, step["run"]) for where, step in STEPS if re.search(r"\|\s*tee", step.get("run", ""))]
+    assert any("delivery.changes" in run for _, run in piped)
+    for where, run in piped:
+        assert run.startswith("set -o pipefail\n"), where
+
+
+def test_the_tower_excuses_a_skipped_job_by_what_its_condition_reads_and_no_other():
+    for name, flow in WORKFLOWS.items():
+        jobs = flow["jobs"]
+        (tower,) = (step["run"] for step in jobs["control-tower"]["steps"] if "tower" in step.get("run", ""))
+        leaves = [Leave.parse(text) for text in re.findall(r"--may-skip (\S+)", tower)]
+        skippable = {job for job, content in jobs.items() if content.get("if", "always()") != "always()"}
+        assert {leave.job for leave in leaves} == skippable, name
+        for leave in leaves:
+            assert leave.output in jobs[leave.gate]["outputs"], name
+    ci = WORKFLOWS["ci"]["jobs"]
+    assert ci["tests"]["if"] == "needs.structure.outputs.code == 'true'"
+    assert ci["image"]["if"] == "needs.structure.outputs.image == 'true'"
+
+
 def test_structure_comes_first_and_the_others_run_side_by_side_and_all_hold_the_tower():
     jobs = WORKFLOWS["ci"]["jobs"]
     gates = set(jobs) - {"structure", "control-tower"}
@@ -84,7 +106,32 @@ def test_what_is_deployed_was_checked_and_shipped_and_is_no_rehearsal():
     jobs = WORKFLOWS["release"]["jobs"]
     assert jobs["ship"]["needs"] == "image"
     assert jobs["deploy"]["needs"] == ["image", "ship"]
-    assert jobs["deploy"]["if"] == "github.event_name == 'schedule' || !inputs.debug"
+    assert jobs["deploy"]["if"] == "needs.ship.outputs.rehearsal == 'false'"
+
+
+def test_what_is_deployed_is_the_digest_that_was_shipped_and_a_tag_never():
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert {name: jobs["ship"]["outputs"][name] for name in ("ghcr", "dockerhub", "ecr")} == {
+        name: f"${{{{ steps.ship.outputs.{name} }}}}" for name in ("ghcr", "dockerhub", "ecr")
+    }
+    deploy = jobs["deploy"]
+    (plan,) = (step for step in deploy["steps"] if step.get("id") == "plan")
+    assert "delivery.deployment" in plan["run"]
+    for name in ("ghcr", "dockerhub", "ecr"):
+        assert plan["env"][name.upper()] == f"${{{{ needs.ship.outputs.{name} }}}}"
+    images = [step["env"]["IMAGE"] for step in deploy["steps"] if "IMAGE" in step.get("env", {})]
+    assert images == ["${{ steps.plan.outputs.image }}"] * 2
+    assert deploy["outputs"]["undone"] == "${{ steps.plan.outputs.undone }}"
+
+
+def test_the_bill_of_materials_outlives_the_runner():
+    steps = WORKFLOWS["release"]["jobs"]["image"]["steps"]
+    (kept,) = (step for step in steps if ".cdx.json" in str(step.get("with", {}).get("path")))
+    assert kept["uses"].startswith("actions/upload-artifact@")
+    assert kept["with"]["if-no-files-found"] == "error"
+    # A folder with a dot is hidden to the action unless it is told otherwise.
+    assert kept["with"]["include-hidden-files"] is True
+    assert steps.index(kept) > [step.get("run") for step in steps].index("make image")
 
 
 @pytest.mark.parametrize("name", ["retrain", "release", "nightly-latest"])
