@@ -11,6 +11,7 @@ CHECKED := $(CHECKS)/.ready
 DOCKERFILES = $(shell find deployments Dockerfile -type f -name '*Dockerfile' 2>/dev/null)
 MANIFESTS = $(shell find deployments/kubernetes -type f -name '*.yaml' ! -name 'kustomization.yaml' ! -path '*/patches/*' 2>/dev/null)
 SCANNER_RULES = $(CHECKS)/kingfisher
+SCANNED := src delivery bentos flows tasks
 AUDITED := requirements.txt requirements-serve.txt requirements-factory.txt requirements-checks.txt
 
 .PHONY: run up test check bench drills lock down clean installer prerequisites
@@ -58,7 +59,7 @@ manifests: $(CHECKED)  ## Every manifest, against Kubernetes' own schemas.
 	@for file in $(MANIFESTS); do $(CHECKS)/bin/kubernetes-validate --strict --quiet "$$file" || exit 1; done
 
 bandit: $(CHECKED)  ## The sources' security lint.
-	@$(CHECKS)/bin/bandit --quiet --recursive --configfile pyproject.toml src delivery
+	@$(CHECKS)/bin/bandit --quiet --recursive --configfile pyproject.toml $(SCANNED)
 
 secrets: $(CHECKED)  ## Is there a secret in the tree, or in any commit? Nothing is asked of anyone.
 	@$(CHECKS)/bin/kingfisher scan . --no-validate --no-update-check --confidence medium --redact --quiet \
