@@ -91,11 +91,6 @@ take: $(READY)  ## The release out of a parcel, if it is RELEASE, and its bento,
 	@$(BIN)/python -m delivery.handover take parcel "$$DATASET" "$$RELEASE" "$$BENTO"
 
 image: $(READY)  ## The champion's image; BUILDX_CACHE names a folder of layers to begin with and to leave behind.
-	@if [ -n "$$BUILDX_CACHE" ]; then \
-		context=$$($(BIN)/python -m delivery.champion "$$DATASET" | sed -n 's/^context=//p') && \
-		docker buildx build --output type=cacheonly --file "$$context/env/docker/Dockerfile" \
-			--cache-from "type=local,src=$$BUILDX_CACHE" --cache-to "type=local,dest=$$BUILDX_CACHE,mode=max" "$$context"; \
-	fi
 	@$(BIN)/hedonic image "$$DATASET"
 
 known-prediction: $(READY)  ## Run the champion's image hardened, and compare its golden rows.

@@ -73,6 +73,14 @@ def test_the_tower_excuses_a_skipped_job_by_what_its_condition_reads_and_no_othe
     assert ci["image"]["if"] == "needs.structure.outputs.image == 'true'"
 
 
+def test_the_layers_that_are_kept_are_those_of_the_build_itself():
+    job = WORKFLOWS["ci"]["jobs"]["image"]
+    (kept,) = (s["with"]["path"] for s in job["steps"] if "buildx-" in str(s.get("with", {}).get("key")))
+    assert job["env"]["BUILDX_CACHE"] == kept
+    assert "buildx" not in (ROOT / "Makefile").read_text()
+    assert "BUILDX_CACHE" not in str(WORKFLOWS["release"])
+
+
 def test_structure_comes_first_and_the_others_run_side_by_side_and_all_hold_the_tower():
     jobs = WORKFLOWS["ci"]["jobs"]
     gates = set(jobs) - {"structure", "control-tower"}
