@@ -15,7 +15,7 @@ SCANNED := src delivery bentos flows tasks
 AUDITED := requirements.txt requirements-serve.txt requirements-factory.txt requirements-checks.txt
 
 .PHONY: run up test check bench drills lock down clean installer prerequisites
-.PHONY: pull retrain parcel take image known-prediction ship
+.PHONY: pull retrain parcel take image version known-prediction ship
 .PHONY: structure lint style types imports workflows dockerfiles manifests bandit secrets licences audit coverage newest
 .DEFAULT_GOAL := run
 
@@ -92,6 +92,9 @@ take: $(READY)  ## The release out of a parcel, if it is RELEASE, and its bento,
 
 image: $(READY)  ## The champion's image; BUILDX_CACHE names a folder of layers to begin with and to leave behind.
 	@$(BIN)/hedonic image "$$DATASET"
+
+version: $(READY)  ## Under which version RELEASE ships: the how many-th champion of DATASET it is, by the history.
+	@$(BIN)/python -m delivery.version "$$DATASET" "$$RELEASE"
 
 known-prediction: $(READY)  ## Run the champion's image hardened, and compare its golden rows.
 	@$(BIN)/python -m delivery.image "$$DATASET"

@@ -132,6 +132,14 @@ def test_what_is_deployed_is_the_digest_that_was_shipped_and_a_tag_never():
     assert deploy["outputs"]["undone"] == "${{ steps.plan.outputs.undone }}"
 
 
+def test_a_release_ships_under_the_version_that_the_shared_history_gives_it():
+    image = WORKFLOWS["release"]["jobs"]["image"]
+    (step,) = (step for step in image["steps"] if step.get("id") == "facts")
+    assert "make version" in step["run"]
+    assert image["env"]["HEDONIC_HISTORY_URL"] == "${{ secrets.HEDONIC_HISTORY_URL }}"
+    assert "record.json" not in str(image)
+
+
 def test_the_bill_of_materials_outlives_the_runner():
     steps = WORKFLOWS["release"]["jobs"]["image"]["steps"]
     (kept,) = (step for step in steps if ".cdx.json" in str(step.get("with", {}).get("path")))
