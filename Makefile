@@ -14,7 +14,7 @@ SCANNER_RULES = $(CHECKS)/kingfisher
 SCANNED := src delivery bentos flows tasks
 AUDITED := requirements.txt requirements-serve.txt requirements-factory.txt requirements-checks.txt
 
-.PHONY: run up test check bench drills lock down clean installer prerequisites
+.PHONY: run up test check bench drills gate-rates lock down clean installer prerequisites
 .PHONY: pull retrain parcel take image version known-prediction ship
 .PHONY: structure lint style types imports workflows dockerfiles manifests bandit secrets licences audit coverage newest
 .DEFAULT_GOAL := run
@@ -118,6 +118,9 @@ drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was p
 	@$(BIN)/python -m pytest tests/containers/drill_worker.py
 	@$(BIN)/python -m pytest tests/containers/drill_compose.py tests/containers/drill_production.py
 	@$(BIN)/python -m pytest tests/e2e/drill_same_bytes.py
+
+gate-rates: $(READY)  ## How often the gate promotes what is no better, and what is; red where a stated rate is not kept.
+	@$(BIN)/python -m benchmarks.gate --json
 
 lock: installer  ## Resolve the three lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

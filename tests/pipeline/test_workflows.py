@@ -20,8 +20,8 @@ def triggers(name):
     return WORKFLOWS[name][True]  # YAML 1.1 reads `on` as a boolean
 
 
-def test_there_are_the_four():
-    assert set(WORKFLOWS) == {"ci", "nightly-latest", "release", "retrain"}
+def test_there_are_the_five():
+    assert set(WORKFLOWS) == {"ci", "nightly-latest", "release", "retrain", "weekly-drills"}
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -150,7 +150,16 @@ def test_the_bill_of_materials_outlives_the_runner():
     assert steps.index(kept) > [step.get("run") for step in steps].index("make image")
 
 
-@pytest.mark.parametrize("name", ["retrain", "release", "nightly-latest"])
+def test_the_drills_and_the_gates_rates_run_every_week_with_an_end():
+    assert triggers("weekly-drills")["schedule"]
+    jobs = WORKFLOWS["weekly-drills"]["jobs"]
+    for job, target in (("drills", "make drills 2>&1"), ("gate-rates", "make gate-rates")):
+        assert any(target in step.get("run", "") for step in jobs[job]["steps"]), job
+        assert jobs[job]["timeout-minutes"] <= 360
+        assert jobs[job]["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("name", ["retrain", "release", "nightly-latest", "weekly-drills"])
 def test_a_failure_is_told(name):
     tower = WORKFLOWS[name]["jobs"]["control-tower"]
     (told,) = (step for step in tower["steps"] if step.get("name") == "Tell someone")
