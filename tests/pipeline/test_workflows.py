@@ -20,8 +20,10 @@ def triggers(name):
     return WORKFLOWS[name][True]  # YAML 1.1 reads `on` as a boolean
 
 
-def test_there_are_the_five():
-    assert set(WORKFLOWS) == {"ci", "nightly-latest", "release", "retrain", "weekly-drills"}
+def test_there_are_the_six():
+    assert set(WORKFLOWS) == {
+        "ci", "nightly-latest", "nightly-retrain", "release", "retrain", "weekly-drills",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -62,6 +64,9 @@ def test_a_crash_before_a_pipe_is_red():
 def test_the_tower_excuses_a_skipped_job_by_what_its_condition_reads_and_no_other():
     for name, flow in WORKFLOWS.items():
         jobs = flow["jobs"]
+        if "control-tower" not in jobs:
+            assert all("uses" in job for job in jobs.values()), name  # what it calls has its own
+            continue
         (tower,) = (step["run"] for step in jobs["control-tower"]["steps"] if "tower" in step.get("run", ""))
         leaves = [Leave.parse(text) for text in re.findall(r"--may-skip (\S+)", tower)]
         skippable = {job for job, content in jobs.items() if content.get("if", "always()") != "always()"}
@@ -97,7 +102,27 @@ def test_without_a_plain_yes_retraining_needs_a_champion_and_a_run_by_hand_is_a_
     assert triggers("release")["workflow_dispatch"]["inputs"]["debug"]["default"] is True
     (step,) = (step for _, step in STEPS if step.get("run") == "make retrain")
     assert step["env"]["BOOTSTRAP"] == "${{ inputs.bootstrap || false }}"
-    assert triggers("retrain")["schedule"]
+
+
+def test_every_data_set_is_retrained_every_night_whatever_becomes_of_the_others():
+    assert triggers("nightly-retrain")["schedule"]
+    job = WORKFLOWS["nightly-retrain"]["jobs"]["retrain"]
+    assert job["uses"] == "./.github/workflows/retrain.yml"
+    contracts = sorted(path.stem for path in (ROOT / "expectations").glob("*.yaml"))
+    assert job["strategy"] == {"fail-fast": False, "matrix": {"dataset": contracts}}
+    assert job["with"] == {"dataset": "${{ matrix.dataset }}"}
+    granted = WORKFLOWS["retrain"]["jobs"]["release"]["permissions"]
+    assert granted.items() <= job["permissions"].items()
+    assert set(job["secrets"]) == set(triggers("retrain")["workflow_call"]["secrets"])
+
+
+def test_the_artifacts_of_two_data_sets_in_one_run_are_told_apart():
+    names = [
+        step["with"]["name"] for where, step in STEPS
+        if "-artifact@" in step.get("uses", "") and where.startswith(("retrain/", "release/"))
+    ]  # fmt: skip
+    assert len(names) == 5
+    assert all(name.endswith("-${{ inputs.dataset }}") for name in names), names
 
 
 def test_the_later_job_takes_the_very_release_that_the_earlier_one_told():
