@@ -11,10 +11,11 @@ CHECKED := $(CHECKS)/.ready
 DOCKERFILES = $(shell find deployments Dockerfile -type f -name '*Dockerfile' 2>/dev/null)
 MANIFESTS = $(shell find deployments/kubernetes -type f -name '*.yaml' ! -name 'kustomization.yaml' ! -path '*/patches/*' 2>/dev/null)
 SCANNER_RULES = $(CHECKS)/kingfisher
+SCANNED := src delivery bentos flows tasks
 AUDITED := requirements.txt requirements-serve.txt requirements-factory.txt requirements-checks.txt
 
-.PHONY: run up test check bench drills lock down clean installer prerequisites
-.PHONY: pull retrain parcel take image known-prediction ship
+.PHONY: run up test check bench drills gate-rates lock down clean installer prerequisites
+.PHONY: pull retrain parcel take image version known-prediction ship
 .PHONY: structure lint style types imports workflows dockerfiles manifests bandit secrets licences audit coverage newest
 .DEFAULT_GOAL := run
 
@@ -58,7 +59,7 @@ manifests: $(CHECKED)  ## Every manifest, against Kubernetes' own schemas.
 	@for file in $(MANIFESTS); do $(CHECKS)/bin/kubernetes-validate --strict --quiet "$$file" || exit 1; done
 
 bandit: $(CHECKED)  ## The sources' security lint.
-	@$(CHECKS)/bin/bandit --quiet --recursive --configfile pyproject.toml src delivery
+	@$(CHECKS)/bin/bandit --quiet --recursive --configfile pyproject.toml $(SCANNED)
 
 secrets: $(CHECKED)  ## Is there a secret in the tree, or in any commit? Nothing is asked of anyone.
 	@$(CHECKS)/bin/kingfisher scan . --no-validate --no-update-check --confidence medium --redact --quiet \
@@ -90,19 +91,17 @@ take: $(READY)  ## The release out of a parcel, if it is RELEASE, and its bento,
 	@$(BIN)/python -m delivery.handover take parcel "$$DATASET" "$$RELEASE" "$$BENTO"
 
 image: $(READY)  ## The champion's image; BUILDX_CACHE names a folder of layers to begin with and to leave behind.
-	@if [ -n "$$BUILDX_CACHE" ]; then \
-		context=$$($(BIN)/python -m delivery.champion "$$DATASET" | sed -n 's/^context=//p') && \
-		docker buildx build --output type=cacheonly --file "$$context/env/docker/Dockerfile" \
-			--cache-from "type=local,src=$$BUILDX_CACHE" --cache-to "type=local,dest=$$BUILDX_CACHE,mode=max" "$$context"; \
-	fi
 	@$(BIN)/hedonic image "$$DATASET"
+
+version: $(READY)  ## Under which version RELEASE ships: the how many-th champion of DATASET it is, by the history.
+	@$(BIN)/python -m delivery.version "$$DATASET" "$$RELEASE"
 
 known-prediction: $(READY)  ## Run the champion's image hardened, and compare its golden rows.
 	@$(BIN)/python -m delivery.image "$$DATASET"
 
 ship: $(READY)  ## IMAGE to REPOSITORY under digest, COMMIT and VERSION; EVENT and DEBUG decide whether it leaves.
 	@$(BIN)/python -m delivery.shipping "$$IMAGE" "$$REPOSITORY" --commit "$$COMMIT" --version "$$VERSION" \
-		--event "$$EVENT" --debug "$$DEBUG"
+		--event "$$EVENT" --debug "$$DEBUG" $${REGISTRY:+--told-as "$$REGISTRY"}
 
 newest: $(READY)  ## The newest versions of everything, and the first that breaks us.
 	@$(BIN)/python -m delivery.newest --uv $(BIN)/uv $(if $(LIFT_BOUNDS),--lift-bounds) $(NEWEST)
@@ -119,6 +118,9 @@ drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was p
 	@$(BIN)/python -m pytest tests/containers/drill_worker.py
 	@$(BIN)/python -m pytest tests/containers/drill_compose.py
 	@$(BIN)/python -m pytest tests/e2e/drill_same_bytes.py
+
+gate-rates: $(READY)  ## How often the gate promotes what is no better, and what is; red where a stated rate is not kept.
+	@$(BIN)/python -m benchmarks.gate --json
 
 lock: installer  ## Resolve the three lock files again, within the bounds of pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,8 +185,21 @@ def measure(root: Path, dataset: str, *, splits: int = SPLITS, seeds: int = SEED
     return rates(contract.title, contract.gate, fitted)
 
 
-def main() -> None:
-    """Measure both data sets and print them, or one JSON object on the last line."""
+def broken_statements(measured: Sequence[Rates]) -> list[str]:
+    """Return a sentence for each stated rate that what was measured does not keep."""
+    return [
+        f"{each.title}: {what} is {100 * found:.2f} %, stated is {word} {100 * stated:.2f} %"
+        for each in measured
+        for what, found, word, stated, kept in (
+            ("promoted of A/A", each.aa, "at most", each.stated_aa, each.aa <= each.stated_aa),
+            ("promoted of better", each.power, "at least", STATED_POWER, each.power >= STATED_POWER),
+        )
+        if not kept
+    ]
+
+
+def main() -> int:
+    """Measure both data sets and print them; return 1 where a stated rate is not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one object on the last line")
     asked = parser.parse_args()
@@ -218,8 +232,12 @@ def main() -> None:
                 }
             )
         )
+    broken = broken_statements(measured)
+    for sentence in broken:
+        sys.stderr.write(f"{sentence}\n")
+    return int(bool(broken))
 
 
 if __name__ == "__main__":
     os.environ.update(NUMERIC_ENVIRONMENT | QUIET_ENVIRONMENT)
-    main()
+    sys.exit(main())

@@ -12,7 +12,7 @@ from pathlib import Path
 # What each part of the pipeline depends on. A path that no pattern knows belongs to every part.
 AREAS: Mapping[str, re.Pattern[str]] = {
     "code": re.compile(
-        r"^(src|flows|tasks|bentos|delivery|benchmarks|tests|expectations|data|\.ci)/"
+        r"^(src|flows|tasks|bentos|delivery|deployments|benchmarks|tests|expectations|data|\.ci)/"
         r"|^(Makefile|py(project|test)\.\w+|ruff\.toml|mypy\.ini|\.importlinter|requirements.*\.txt|prefect\.\w+)$"
     ),
     "image": re.compile(
@@ -21,9 +21,7 @@ AREAS: Mapping[str, re.Pattern[str]] = {
     ),
     "locks": re.compile(r"^(pyproject\.toml|requirements.*\.txt)$|^delivery/(audit|licences)\."),
 }
-HARMLESS = re.compile(
-    r"^(docs|deployments)/|^[^/]+\.md$|^LICENSE$|^\.github/(ISSUE_TEMPLATE/|CODEOWNERS|.*\.md$)"
-)
+HARMLESS = re.compile(r"^docs/|^[^/]+\.md$|^LICENSE$|^\.github/(ISSUE_TEMPLATE/|CODEOWNERS|.*\.md$)")
 
 
 def main() -> int:

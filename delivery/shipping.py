@@ -6,7 +6,7 @@ import argparse
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 CANNOT = 1
 # What may ship without being asked twice; a run by hand ships only when it says that it is no rehearsal.
@@ -23,21 +23,23 @@ def main() -> int:
     parser.add_argument("image", help="the engine's own name of it, hedonic-<data set>:<digest>")
     parser.add_argument("repository", help="REGISTRY/NAME, without a tag")
     parser.add_argument("--commit", required=True)
-    parser.add_argument("--version", required=True, help="of the model in MLflow's registry")
+    parser.add_argument("--version", required=True, help="the how many-th champion of its data set it is")
     parser.add_argument("--docker", default="docker")
     parser.add_argument("--event", required=True, help="what started the workflow")
     parser.add_argument("--debug", default="", help="what a run by hand said to debug; only false ships")
+    parser.add_argument("--told-as", default="reference", help="the output that names it in the registry")
     asked = parser.parse_args()
     try:
         names = names_of(asked.image, asked.repository, asked.commit, asked.version)
         if is_rehearsal(asked.event, asked.debug):
-            sys.stdout.write("".join(f"would push {name}\n" for name in names))
+            sys.stderr.write("".join(f"would push {name}\n" for name in names))
+            sys.stdout.write("rehearsal=true\n")
             return 0
         digest = ship(asked.docker, asked.image, names)
     except NotShipped as err:
         sys.stderr.write(f"shipping {asked.image}: {err}\n")
         return CANNOT
-    sys.stdout.write(f"reference={asked.repository}@{digest}\n")
+    sys.stdout.write(f"rehearsal=false\n{asked.told_as}={asked.repository}@{digest}\n")
     return 0
 
 
@@ -70,11 +72,15 @@ def names_of(image: str, repository: str, commit: str, version: str) -> tuple[st
 def ship(docker: str, image: str, names: Sequence[str]) -> str:
     """Return the digest that the registry gave the image, the same under every name.
 
+    A version is one image for good: the last name, the version's, is never moved to another.
+
     Raises:
-        NotShipped: a push failed, or the digests differ.
+        NotShipped: a push failed, the digests differ, or the version is another image's already.
     """
-    digests = {}
+    digests: dict[str, str] = {}
     for name in names:
+        if name == names[-1]:
+            _require_free(docker, name, digests)
         _run(docker, "tag", image, name)
         said = _run(docker, "push", name)
         found = re.findall(r"digest: (sha256:[0-9a-f]{64})", said)
@@ -83,7 +89,33 @@ def ship(docker: str, image: str, names: Sequence[str]) -> str:
         digests[name] = found[0]
     if len(set(digests.values())) != 1:
         raise NotShipped(f"the registry holds different images under its names: {digests}")
-    return str(digests[names[0]])
+    return digests[names[0]]
+
+
+def _require_free(docker: str, name: str, digests: Mapping[str, str]) -> None:
+    """Refuse a name under which the registry has another image than the one just pushed."""
+    held = held_digest(docker, name)
+    if held is not None and held not in digests.values():
+        raise NotShipped(
+            f"{name}: is {held} already, and a version is never moved. Pushed just now: "
+            f"{', '.join(f'{other} as {digest}' for other, digest in digests.items()) or 'nothing'}."
+        )
+
+
+def held_digest(docker: str, name: str) -> str | None:
+    """Return the digest that a registry has under a name, None when it says that there is none.
+
+    Raises:
+        NotShipped: nobody can tell.
+    """
+    command = [docker, "buildx", "imagetools", "inspect", name, "--format", "{{.Manifest.Digest}}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode and done.stderr.strip().endswith(f"{name}: not found"):
+        return None
+    told = done.stdout.strip()
+    if done.returncode or not re.fullmatch(r"sha256:[0-9a-f]{64}", told):
+        raise NotShipped(f"{name}: is it taken? Nobody can tell: {(done.stderr.strip() or told)[-600:]}")
+    return told
 
 
 def _run(docker: str, *arguments: str) -> str:

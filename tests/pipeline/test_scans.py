@@ -81,13 +81,14 @@ def test_a_misspelt_manifest_turns_manifests_red(tmp_path):
     assert "portz" in red.stdout + red.stderr
 
 
-def test_code_that_runs_what_it_is_given_turns_bandit_red(tmp_path):
-    tree = make_tree(
-        tmp_path / "tree", {"src/hedonic/price.py": "def price(text):\n    return float(text)\n"}
-    )
+@pytest.mark.parametrize(
+    "file", ["src/hedonic/price.py", "bentos/price.py", "flows/price.py", "tasks/price.py"]
+)
+def test_code_that_runs_what_it_is_given_turns_bandit_red(tmp_path, file):
+    tree = make_tree(tmp_path / "tree", {file: "def price(text):\n    return float(text)\n"})
     green = make(tree, "bandit")
     assert green.returncode == 0, green.stdout + green.stderr
-    write(tree, {"src/hedonic/price.py": "def price(text):\n    return eval(text)\n"})
+    write(tree, {file: "def price(text):\n    return eval(text)\n"})
     red = make(tree, "bandit")
     assert red.returncode != 0
     assert "B307" in red.stdout

@@ -19,6 +19,11 @@ with pathlib.Path({calls!r}).open("a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
 if sys.argv[1] == "push":
     print("latest: digest: {digest} size: 1")
+if sys.argv[1] == "buildx":
+    held = pathlib.Path({calls!r}).with_name("held")
+    if not held.exists():
+        sys.exit(f"ERROR: {{sys.argv[4]}}: not found")
+    print(held.read_text())
 """
 
 
@@ -47,6 +52,30 @@ def test_a_registry_that_has_two_images_under_its_names_is_no_success(engine):
     docker.write_text(text.replace("sys.argv[2][-1]", "('a' if sys.argv[2].endswith('v7') else 'b')"))
     with pytest.raises(NotShipped, match="different images"):
         ship(str(docker), IMAGE, names_of(IMAGE, REPOSITORY, COMMIT, "7"))
+
+
+def test_a_version_that_is_another_image_already_is_not_moved(engine, tmp_path):
+    docker, calls = engine
+    (tmp_path / "held").write_text(f"sha256:{'e' * 64}\n")
+    with pytest.raises(NotShipped, match=r":v7: is sha256:e{64} already, and a version is never moved"):
+        ship(str(docker), IMAGE, names_of(IMAGE, REPOSITORY, COMMIT, "7"))
+    assert not [call for call in calls() if call[0] in ("push", "tag") and call[-1] == NAMES[-1]]
+
+
+def test_a_version_that_is_this_very_image_is_shipped_again(engine, tmp_path):
+    docker, _ = engine
+    (tmp_path / "held").write_text(f"{DIGEST}\n")
+    assert ship(str(docker), IMAGE, names_of(IMAGE, REPOSITORY, COMMIT, "7")) == DIGEST
+
+
+@pytest.mark.parametrize("said", ["ERROR: denied", "ERROR: dial tcp: lookup ghcr.io: host not found", ""])
+def test_where_nobody_can_tell_whether_a_version_is_taken_it_is_not_shipped(engine, said):
+    docker, calls = engine
+    text = docker.read_text().replace('f"ERROR: {sys.argv[4]}: not found"', repr(said or 0))
+    docker.write_text(text)
+    with pytest.raises(NotShipped, match="Nobody can tell"):
+        ship(str(docker), IMAGE, names_of(IMAGE, REPOSITORY, COMMIT, "7"))
+    assert ["push", NAMES[-1]] not in calls()
 
 
 def test_a_push_that_fails_says_what_the_engine_said(engine):
@@ -102,8 +131,12 @@ def test_the_target_pushes_nothing_in_a_manual_debug_run(tmp_path, engine):
     }
     rehearsed = make(tree, "ship", EVENT="workflow_dispatch", DEBUG="true", **given)
     assert rehearsed.returncode == 0, rehearsed.stderr
-    assert rehearsed.stdout.splitlines() == [f"would push {name}" for name in NAMES]
+    assert rehearsed.stderr.splitlines() == [f"would push {name}" for name in NAMES]
+    assert rehearsed.stdout == "rehearsal=true\n"
     assert calls() == []
     shipped = make(tree, "ship", EVENT="schedule", DEBUG="", **given)
-    assert shipped.stdout == f"reference={REPOSITORY}@{DIGEST}\n"
-    assert len(calls()) == 6
+    assert shipped.stdout == f"rehearsal=false\nreference={REPOSITORY}@{DIGEST}\n"
+    assert len(calls()) == 7
+    assert make(tree, "ship", EVENT="schedule", DEBUG="", REGISTRY="ghcr", **given).stdout.endswith(
+        f"\nghcr={REPOSITORY}@{DIGEST}\n"
+    )

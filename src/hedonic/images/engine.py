@@ -20,6 +20,7 @@ from hedonic.errors import HedonicError, UserError
 
 _CALL_LIMIT_S, _BUILD_LIMIT_S = 60, 3600
 _LOCAL = "127.0.0.1"
+_BUILDERS = ("DOCKER_", "BUILDKIT_", "BUILDX_")
 
 # What any container of ours may do and use, and nothing else.
 HARDENED: dict[str, Any] = {
@@ -123,11 +124,14 @@ class Engine:
     def build(self, name: str, recipe: Recipe, log: Path) -> Image:
         """Return the image, built with BuildKit, which the command alone speaks to; its words are in ``log``.
 
+        BUILDX_CACHE names a folder of layers to begin with and to leave behind; Buildx's own builder, which
+        BUILDX_BUILDER may name, keeps one. Without it the engine's own builder does it.
+
         Raises:
             UserError: there is no command ``docker``.
             HedonicError: the build failed; the message ends with what it said.
         """
-        command = ["docker", "build", "--progress=plain", "--tag", name, "--file", str(recipe.file)]
+        command = [*_builder(), "--progress=plain", "--tag", name, "--file", str(recipe.file)]
         for key, value in sorted(recipe.labels.items()):
             command += ["--label", f"{key}={value}"]
         for key, value in sorted(recipe.arguments.items()):
@@ -267,10 +271,19 @@ def _container(found: Any) -> Container:
     )
 
 
+def _builder() -> list[str]:
+    """Return the command that builds; a cache of layers is read and left by the builder that uses it."""
+    cache = os.environ.get("BUILDX_CACHE")
+    if not cache:
+        return ["docker", "build"]
+    kept = [f"--cache-from=type=local,src={cache}", f"--cache-to=type=local,dest={cache},mode=max"]
+    return ["docker", "buildx", "build", "--load", *kept]
+
+
 def _build_environment() -> dict[str, str]:
     """Return what the command needs of our environment, and no secret that is in it by chance."""
     needed = ("PATH", "HOME")
-    kept = {k: v for k, v in os.environ.items() if k in needed or k.startswith(("DOCKER_", "BUILDKIT_"))}
+    kept = {k: v for k, v in os.environ.items() if k in needed or k.startswith(_BUILDERS)}
     return {**kept, "DOCKER_BUILDKIT": "1"}
 
 
