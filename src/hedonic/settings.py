@@ -80,6 +80,20 @@ class ImageSettings(BaseModel):
     pip_conf: Path | None = None
 
 
+class JobSettings(BaseModel):
+    """The job of a flow run, where Prefect's pool is of the kind ``kubernetes``.
+
+    Attributes:
+        image: the factory's, with registry and tag or digest.
+        namespace: where jobs are made, which holds our endpoints, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(default="hedonic-worker:latest", min_length=1)
+    namespace: str = Field(default="hedonic", min_length=1)
+
+
 class AlertSettings(BaseModel):
     """Who is told of an alert.
 
@@ -108,6 +122,7 @@ class Settings(BaseSettings):
         pages: where people open the parts, where that is another address than ours: behind a proxy.
         workers: processes that fit models at once.
         work_pool: of which kind Prefect's pool is: each run a process of the worker's, or a job in a cluster.
+        job: the job in a cluster.
         prefect_auth: ``name:password`` that Prefect's server asks for, as Prefect's own variable has it.
         studies_url: of the database that holds the studies, where several machines share them.
     """
@@ -132,6 +147,7 @@ class Settings(BaseSettings):
     roll_out: Literal["process", "container"] = "process"
     workers: int = Field(default=2, ge=1)
     work_pool: Literal["process", "kubernetes"] = "process"
+    job: JobSettings = Field(default_factory=JobSettings)
     api_token: str | None = None
     prefect_auth: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("PREFECT_API_AUTH_STRING", "prefect_auth")

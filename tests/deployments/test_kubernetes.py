@@ -62,8 +62,12 @@ def pods(content: list[Manifest] | tuple[Manifest, ...]) -> Iterator[tuple[str, 
             yield one["kind"], name, one["spec"]["template"]["spec"]
 
 
+# Prefect's worker refuses a job without these where Kubernetes knows none and drops them.
+MISPLACED = {"completions": 1, "parallelism": 1}
+
+
 def job() -> Manifest:
-    """Return the job of a flow run, its blanks filled as a worker does."""
+    """Return the job of a flow run, as a cluster takes it: its blanks filled as a worker does."""
     template = json.loads((KUBERNETES / "job-template.json").read_text())
     filled = {
         "{{ command }}": ["prefect", "flow-run", "execute"],
@@ -82,7 +86,20 @@ def job() -> Manifest:
         return filled.get(value, value) if isinstance(value, str) else value
 
     manifest: Manifest = fill(template["job_configuration"]["job_manifest"])
+    pod = manifest["spec"]["template"]["spec"]
+    manifest["spec"]["template"]["spec"] = {k: v for k, v in pod.items() if k not in MISPLACED}
     return manifest
+
+
+def test_the_job_of_a_flow_run_has_all_without_which_prefects_worker_refuses_it():
+    template = json.loads((KUBERNETES / "job-template.json").read_text())
+    manifest = template["job_configuration"]["job_manifest"]
+    assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "Job")
+    assert "labels" in manifest["metadata"]
+    pod = manifest["spec"]["template"]["spec"]
+    assert {key: pod.get(key) for key in MISPLACED} == MISPLACED
+    assert pod["restartPolicy"] == "Never"
+    assert pod["containers"][0]["name"] == "prefect-job"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
