@@ -70,8 +70,9 @@ def train(
     undertaking = name_undertaking(contract, snapshot, budget, seed)
     known = find_verdict(contract, undertaking)
     if known and not selection.is_made:
-        answer = ask(contract, roll_out(contract)) if is_unfinished(known) else None
-        return conclude(contract, known, answer, unchanged=answer is None)
+        unfinished = is_unfinished(known)
+        answer = ask(contract, roll_out(contract)) if unfinished else None
+        return conclude(contract, known, answer, unchanged=not unfinished)
 
     run_id = begin(contract, snapshot, reason)
     champion = find_champion(contract)

@@ -14,6 +14,7 @@ from hedonic.data.contract_file import load_contract
 from hedonic.data.gate_policy import VerdictRecord
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.endpoint import Endpoint
+from hedonic.external_endpoint import image_to_set
 from hedonic.flow_record import FlowRecord
 from hedonic.model.budget import Budget
 from hedonic.monitoring.repair import repair_if_behind
@@ -35,6 +36,7 @@ class TrainResult(Frozen):
             ``unchanged``, or ``stopped`` after the last step that was asked for.
         standing: of the judged model by now; None where nothing was judged.
         prediction: the endpoint's answer to the contract's example, where it was rolled out.
+        to_do: what somebody must do before the champion serves; None where nothing is left to do.
         written: what was written, by name, relative to the project root where it is below it.
     """
 
@@ -45,17 +47,21 @@ class TrainResult(Frozen):
     bento: str | None = None
     endpoint: str | None = None
     prediction: dict[str, Any] | None = None
+    to_do: str | None = None
     figures: dict[str, float | None]
     written: dict[str, str]
 
 
 @task(name="verify")
-def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
-    """Return the endpoint's answer to the contract's example row.
+def ask(contract: Contract, endpoint: Endpoint) -> dict[str, Any] | None:
+    """Return the endpoint's answer to the contract's example row; None where it is yet to be rolled out.
 
     Where it fails at it, the champion before is champion again, and the run fails.
     """
     from hedonic.rollback.fallback import ask_or_fall_back
+
+    if endpoint.to_do:
+        return None
 
     answer = ask_or_fall_back(load_settings(), contract, flow_run=flow_run.id)
     show_markdown(
@@ -131,6 +137,7 @@ def outcome_of(
         bento=record.bento,
         endpoint=settings.endpoint_page(contract.name, contract.serve.port) if answer else None,
         prediction=answer,
+        to_do=_to_do(settings, record) if not unchanged else None,
         figures=dict(record.figures),
         written={name: str(path) for name, path in written.items()},
     )
@@ -140,6 +147,13 @@ def _outcome(record: Record) -> VerdictRecord:
     if record.kind in ("promoted", "parked", "kept", "refused"):
         return record.kind
     raise ValueError(f"a record of kind {record.kind} is no verdict")
+
+
+def _to_do(settings: Settings, record: Record) -> str | None:
+    """Return what is left to do for a record by which a release is champion."""
+    if settings.roll_out != "external" or not record.crowns or record.release is None:
+        return None
+    return image_to_set(settings, record.dataset, record.release, record.bento)
 
 
 def _standing(settings: Settings, record: Record) -> Standing | None:
@@ -155,6 +169,7 @@ def _markdown(contract: Contract, result: TrainResult, record: Record) -> str:
     since = f" since {record.at[:16].replace('T', ' ')} UTC" if result.outcome == "unchanged" else ""
     figures = [f"| {name} | {value:,.4g} |" for name, value in result.figures.items() if value is not None]
     lines = [f"**{contract.title}: {result.outcome}**{since}", "", told, ""]
+    lines += [result.to_do, ""] if result.to_do else []
     lines += ["| figure | value |", "|---|---:|", *figures] if figures else []
     lines += ["", *[f"- {name}: `{path}`" for name, path in result.written.items()]]
     return "\n".join(lines) + "\n"

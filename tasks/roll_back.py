@@ -53,7 +53,7 @@ def roll_out_target(contract: Contract, rollback: Rollback, reason: str) -> Endp
     Where it does not, the champion before is champion again, and the run fails.
     """
     endpoint = library.roll_out(load_settings(), contract, rollback, reason=reason, flow_run=flow_run.id)
-    logger().info("%s serves %s", endpoint.url, endpoint.release[:12])
+    logger().info(endpoint.to_do or f"{endpoint.url} serves {endpoint.release[:12]}")
     return endpoint
 
 
@@ -63,7 +63,11 @@ def conclude_roll_back(
 ) -> library.RolledBack:
     """Return the roll-back that was made; MLflow's aliases and the alerts follow it."""
     done = library.RolledBack(
-        dataset=contract.name, left=rollback.champion.release or "", record=record, url=endpoint.url
+        dataset=contract.name,
+        left=rollback.champion.release or "",
+        record=record,
+        url=endpoint.url,
+        to_do=endpoint.to_do,
     )
     library.follow_up(load_settings(), done)
     show_markdown("roll-back", contract.name, _markdown(contract, done), f"Rolled back: {record.reason}")
@@ -73,8 +77,21 @@ def conclude_roll_back(
 
 def _markdown(contract: Contract, done: library.RolledBack) -> str:
     record = done.record
-    facts = {"serves": record.release, "was left": done.left, "by": record.actor, "at": record.at}
+    facts = {
+        "to serve" if done.to_do else "serves": record.release,
+        "was left": done.left,
+        "by": record.actor,
+        "at": record.at,
+    }
     lines = [f"| {name} | `{value}` |" for name, value in facts.items()]
     return "\n".join(
-        [f"**{contract.title}: rolled back**, {record.reason}", "", "| | |", "|---|---|", *lines, ""]
+        [
+            f"**{contract.title}: rolled back**, {record.reason}",
+            "",
+            "| | |",
+            "|---|---|",
+            *lines,
+            "",
+            done.to_do or "",
+        ]
     )

@@ -39,6 +39,7 @@ class Endpoint:
         pid: None where it runs in a container of its own.
         bento: the tag of the bento whose code it runs, which may be that of an earlier champion; None when
             it runs from the project's folder.
+        to_do: what somebody must do before it serves the release; None where it serves it.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Endpoint:
     pid: int | None
     release: str
     bento: str | None
+    to_do: str | None = None
 
 
 def process_name(dataset: str) -> str:

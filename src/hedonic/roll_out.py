@@ -1,4 +1,4 @@
-"""The roll-out: the champion behind its port, as a process or, by HEDONIC_ROLL_OUT=container, in one."""
+"""The roll-out, as HEDONIC_ROLL_OUT says: a process on the port, a container behind it, or not by us."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _logger = logging.getLogger("hedonic.roll_out")
 def start_endpoint(settings: Settings, dataset: str, port: int, *, stays: bool = False) -> Endpoint:
     """Return the endpoint once it serves the champion of ``dataset`` and has answered its golden rows.
 
+    Where somebody else rolls it out nothing is waited for: the endpoint says what there is to do.
+
     Args:
         settings: say how.
         dataset: whose champion.
@@ -30,6 +32,10 @@ def start_endpoint(settings: Settings, dataset: str, port: int, *, stays: bool =
         # What answered until now: the port is the process's.
         forget_containers(settings, dataset)
         return endpoint
+    if settings.roll_out == "external":
+        from hedonic.external_endpoint import announce_champion
+
+        return announce_champion(settings, dataset, port)
     from hedonic.container_endpoint import logs_to_a_server, start_container
 
     endpoint, image = start_container(settings, dataset, port)

@@ -36,7 +36,8 @@ class Addresses(BaseModel):
     """Addresses such as ``http://mlflow:5000``, one a part; None: on our own host, at the part's port.
 
     Attributes:
-        endpoint: of the endpoint of a data set, with ``{dataset}`` in it where there are several.
+        endpoint: of the endpoint of a data set, where there are several with ``{dataset}`` in it, or with
+            ``{name}``: the same with hyphens for underscores, as the names of hosts are written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +81,20 @@ class ImageSettings(BaseModel):
     pip_conf: Path | None = None
 
 
+class JobSettings(BaseModel):
+    """The job of a flow run, where Prefect's pool is of the kind ``kubernetes``.
+
+    Attributes:
+        image: the factory's, with registry and tag or digest.
+        namespace: where jobs are made, which holds our endpoints, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(default="hedonic-worker:latest", min_length=1)
+    namespace: str = Field(default="hedonic", min_length=1)
+
+
 class AlertSettings(BaseModel):
     """Who is told of an alert.
 
@@ -106,8 +121,11 @@ class Settings(BaseSettings):
     Attributes:
         services: where we ask parts that run elsewhere, in containers of their own.
         pages: where people open the parts, where that is another address than ours: behind a proxy.
+        roll_out: how a champion comes to serve: as a process, in a container of its own, or by somebody
+            else (``external``), who is told which image to set and is not waited for.
         workers: processes that fit models at once.
         work_pool: of which kind Prefect's pool is: each run a process of the worker's, or a job in a cluster.
+        job: the job in a cluster.
         prefect_auth: ``name:password`` that Prefect's server asks for, as Prefect's own variable has it.
         studies_url: of the database that holds the studies, where several machines share them.
     """
@@ -129,9 +147,10 @@ class Settings(BaseSettings):
     watch: Watch = Field(default_factory=Watch)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     image: ImageSettings = Field(default_factory=ImageSettings)
-    roll_out: Literal["process", "container"] = "process"
+    roll_out: Literal["process", "container", "external"] = "process"
     workers: int = Field(default=2, ge=1)
     work_pool: Literal["process", "kubernetes"] = "process"
+    job: JobSettings = Field(default_factory=JobSettings)
     api_token: str | None = None
     prefect_auth: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("PREFECT_API_AUTH_STRING", "prefect_auth")
@@ -152,12 +171,12 @@ class Settings(BaseSettings):
 
     def endpoint_address(self, dataset: str, port: int) -> str:
         """Return where we ask the endpoint of a data set, which listens on the port where it runs here."""
-        return (self.services.endpoint or f"http://{self.host}:{port}").format(dataset=dataset)
+        return _filled(self.services.endpoint or f"http://{self.host}:{port}", dataset)
 
     def endpoint_page(self, dataset: str, port: int) -> str:
         """Return where people ask the endpoint of a data set."""
         given = self.pages.endpoint
-        return given.format(dataset=dataset) if given else self.endpoint_address(dataset, port)
+        return _filled(given, dataset) if given else self.endpoint_address(dataset, port)
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -281,6 +300,11 @@ class Settings(BaseSettings):
             **QUIET_ENVIRONMENT,
             **NUMERIC_ENVIRONMENT,
         }
+
+
+def _filled(address: str, dataset: str) -> str:
+    """Return the address of a data set's endpoint; the name of a host has no underscore."""
+    return address.format(dataset=dataset, name=dataset.replace("_", "-"))
 
 
 def find_root(start: Path) -> Path:

@@ -30,6 +30,16 @@ def test_parts_answer_here_on_their_ports_unless_they_run_elsewhere(tmp_path):
     assert away.address("prefect") == "http://127.0.0.1:4200"
 
 
+def test_the_host_of_an_endpoint_may_be_named_with_hyphens(tmp_path):
+    away = settings(
+        tmp_path,
+        services=Addresses(endpoint="http://endpoint-{name}:8080"),
+        pages=Addresses(endpoint="https://{name}.example.com/{dataset}"),
+    )
+    assert away.endpoint_address("king_county", 3001) == "http://endpoint-king-county:8080"
+    assert away.endpoint_page("king_county", 3001) == "https://king-county.example.com/king_county"
+
+
 def test_each_tools_own_command_line_is_pointed_at_what_runs_elsewhere(tmp_path):
     away = settings(
         tmp_path,

@@ -37,7 +37,7 @@ def rollback(
     with console.status(f"rolling back {dataset}"):
         done = roll_back(settings, contract, to, reason=reason)
     told = f"{dataset}: release {done.record.release} serves at {done.url} in place of {done.left[:16]}"
-    console.print(told, markup=False)
+    console.print(done.to_do or told, markup=False)
     with console.status("telling MLflow"):
         follow_up(settings, done)
     if as_json:

@@ -146,6 +146,8 @@ def _show(console: Console, result: Any, contract: Contract, root: Path) -> None
     prediction = _first(result.prediction)
     if prediction:
         console.print(describe(prediction), markup=False)
+    if result.to_do:
+        console.print(result.to_do, markup=False, style="bold")
     if result.endpoint:
         console.print(f"served at {result.endpoint} until: hedonic down", markup=False)
         console.print(f"ask it: hedonic predict {contract.name}", markup=False)
@@ -167,6 +169,7 @@ def _content(dataset: str, result: Any) -> dict[str, Any]:
         "bento",
         "endpoint",
         "prediction",
+        "to_do",
         "figures",
         "written",
     )

@@ -40,11 +40,14 @@ def serve(
             console.print(found.sentence, style="yellow", markup=False)
         try:
             with console.status(f"starting the endpoint of {name}"):
-                start_or_tell(settings, contract)
+                endpoint = start_or_tell(settings, contract)
         except UserError:
             raise
         except HedonicError as err:  # the others are served all the same
             refused.append(f"{name}: {err}")
+            continue
+        if endpoint.to_do:
+            console.print(endpoint.to_do, markup=False)
             continue
         served[name] = endpoint_url(settings, contract)
         console.print(f"{name} is served at {served[name]} until: hedonic down", markup=False)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from hedonic.deployments.automations import apply_automations, declared_automations
 from hedonic.deployments.slots import release_slot, share_slots
+from hedonic.deployments.work_pool import make_work_pool
 from hedonic.errors import HedonicError, UserError
-from hedonic.parts import WORK_POOL
 from hedonic.settings import ROOT_MARKER, Settings
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 TAG = "hedonic"
-JOB_TEMPLATE = "deployments/kubernetes/job-template.json"
 _DEPLOY_LIMIT_S = 300.0
 _MANY = 200
 
@@ -61,7 +59,7 @@ def deploy(settings: Settings, api: str | None = None) -> Deployed:
     api = api or settings.environment()["PREFECT_API_URL"]
     automations = declared_automations(settings.root, TAG)
     with _client(api) as client:
-        _make_work_pool(client, settings)
+        make_work_pool(client, settings)
         _run_prefect_deploy(settings, api)
         deployed, stale = _look(client, settings.root)
         removed = [_remove(client, deployment) for deployment in stale]
@@ -122,45 +120,6 @@ def _client(api: str) -> SyncPrefectClient:
     return SyncPrefectClient(
         api, auth_string=PREFECT_API_AUTH_STRING.value(), api_key=PREFECT_API_KEY.value()
     )
-
-
-def _make_work_pool(client: SyncPrefectClient, settings: Settings) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
-
-    try:
-        found = client.read_work_pool(WORK_POOL)
-    except ObjectNotFound:
-        template = _job_template(settings)
-        client.create_work_pool(
-            WorkPoolCreate(name=WORK_POOL, type=settings.work_pool, base_job_template=template)
-        )
-        return
-    if found.type != settings.work_pool:
-        raise UserError(
-            f"work pool {WORK_POOL}: is of type {found.type}, and HEDONIC_WORK_POOL is {settings.work_pool}. "
-            f"Delete it (prefect work-pool delete {WORK_POOL}), or set HEDONIC_WORK_POOL={found.type}."
-        )
-
-
-def _job_template(settings: Settings) -> dict[str, Any]:
-    """Return what a worker of the pool starts for a flow run: a process of its own, or a Kubernetes job.
-
-    Raises:
-        UserError: the project has no template of a job.
-    """
-    from prefect.workers.process import ProcessWorker
-
-    if settings.work_pool == "process":
-        return ProcessWorker.get_default_base_job_template()
-    path = settings.root / JOB_TEMPLATE
-    try:
-        template: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: no such file: HEDONIC_WORK_POOL=kubernetes needs it. Restore it.") from err
-    except ValueError as err:
-        raise UserError(f"{path}: not JSON: {err}") from err
-    return template
 
 
 def _run_prefect_deploy(settings: Settings, api: str) -> None:

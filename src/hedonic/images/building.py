@@ -24,7 +24,8 @@ BENTO_IN_IMAGE = "/srv/bento"
 _OCI = "org.opencontainers.image"
 # What an image that is not a release's is made from.
 _SOURCES = (
-    "src", "flows", "tasks", "bentos", "expectations", "deployments/automations", "deployments/images",
+    "src", "flows", "tasks", "bentos", "expectations", "data", "deployments/automations",
+    "deployments/images", "deployments/kubernetes/job-template.json",
     "prefect.yaml", "prefect.toml", "bentofile.yaml", "pyproject.toml", "requirements.txt",
     "requirements-factory.txt", "requirements-serve.txt",
 )  # fmt: skip

@@ -6,6 +6,7 @@ from hedonic.answer import endpoint_info, endpoint_url
 from hedonic.data.contract import Contract
 from hedonic.endpoint import Endpoint, process_name
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
+from hedonic.external_endpoint import image_to_set
 from hedonic.model.manifest import verify_release
 from hedonic.promotion.record import Record
 from hedonic.roll_out import start_endpoint
@@ -30,7 +31,8 @@ def start_or_tell(settings: Settings, contract: Contract) -> Endpoint:
     except HedonicError as err:
         tell_refused(settings, contract.name, str(err))
         raise HedonicError(f"{err} Go back: hedonic rollback {contract.name}") from err
-    settle_refused(settings, contract.name)
+    if endpoint.to_do is None:
+        settle_refused(settings, contract.name)
     return endpoint
 
 
@@ -47,6 +49,8 @@ def why_not_served(settings: Settings, contract: Contract, champion: Record) -> 
         return None
     refused = info.get("refused") or {}
     why = f": {refused['reason']}" if refused.get("release") == release else ""
+    if settings.roll_out == "external":
+        why = f". {image_to_set(settings, contract.name, release, champion.bento)}"
     return f"{endpoint_url(settings, contract)} serves release {info['model']['release'][:16]}{why}"
 
 

@@ -25,12 +25,14 @@ class RolledBack(Frozen):
         left: digest of the release that was champion before.
         record: of the history, by which ``record.release`` is champion.
         url: of the endpoint that serves it, and answered its golden rows.
+        to_do: what somebody must do before it does; None where it does.
     """
 
     dataset: str
     left: str
     record: Record
     url: str
+    to_do: str | None = None
 
 
 def roll_back(
@@ -59,7 +61,11 @@ def roll_back(
     record = switch(settings, rollback, reason=reason, flow_run=flow_run)
     endpoint = roll_out(settings, contract, rollback, reason=reason, flow_run=flow_run)
     return RolledBack(
-        dataset=contract.name, left=rollback.champion.release or "", record=record, url=endpoint.url
+        dataset=contract.name,
+        left=rollback.champion.release or "",
+        record=record,
+        url=endpoint.url,
+        to_do=endpoint.to_do,
     )
 
 

@@ -39,6 +39,7 @@ def result(project, outcome="promoted", **changes):
         "bento": "toy:aaaa",
         "endpoint": "http://127.0.0.1:3999",
         "prediction": {"predictions": [PREDICTION]},
+        "to_do": None,
         "figures": {"log_rmse": 0.1649, "prb": math.nan},
         "written": {"release": str(project / ".hedonic/releases/toy/aaaa"), "mlflow run": "m-1"},
     }
@@ -200,3 +201,9 @@ def test_a_family_that_the_contract_does_not_search_is_told(hedonic, flow, famil
     code, _, told = hedonic("run", "toy", "--families", families)
     assert (code, flow.parameters) == (2, None)
     assert "toy searches median, ridge" in told
+
+
+def test_what_is_left_to_do_before_the_champion_serves_is_said(hedonic, flow, project):
+    flow.result = result(project, endpoint=None, prediction=None, to_do="Set the image: kubectl set image")
+    code, out, _ = hedonic("run", "toy")
+    assert (code, "Set the image: kubectl set image" in out, "served at" in out) == (0, True, False)

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
+from hedonic.deployments.work_pool import JOB_TEMPLATE
 from hedonic.errors import UserError
-from hedonic.images.building import RECIPES, build_named_image, named_images
+from hedonic.images.building import _SOURCES, RECIPES, build_named_image, named_images
 from hedonic.images.pushing import push_image
 from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
 from hedonic.settings import Settings
@@ -37,6 +38,14 @@ def test_packages_are_installed_by_their_hashes_by_nobody_and_before_the_code(na
     assert "--require-hashes --no-deps --only-binary :all:" in text
     assert text.index("--require-hashes") < text.rindex("COPY")
     assert "\nUSER 10001:10001\n" in text
+
+
+def test_the_tag_of_the_worker_counts_all_that_comes_into_its_image_and_nothing_else():
+    lines = (ROOT / RECIPES / "worker.Dockerfile.dockerignore").read_text().splitlines()
+    comes_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert set(_SOURCES) == comes_in
+    assert JOB_TEMPLATE in comes_in
+    assert all((ROOT / source).exists() for source in comes_in)
 
 
 def test_a_new_image_needs_its_file_alone(tmp_path):
