@@ -10,13 +10,12 @@ from pathlib import Path
 
 from hedonic.custody.claim import Claims, Retention, logged_claims, release_claims, running_bento
 from hedonic.custody.holding import TAKEN, Holding, datasets_of, holdings
-from hedonic.custody.inspection import is_begun
 from hedonic.custody.known_release import KnownRelease, known_releases
 from hedonic.custody.provenance import Provenance, why_report
 from hedonic.durable_file import write_durably
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.built_bento import baked_release
-from hedonic.promotion.history import History, StaleChampion, open_history
+from hedonic.promotion.history import History, StaleChampion, is_begun, open_history
 from hedonic.promotion.record import Entry
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hedonic.custody.inspection import is_begun
 from hedonic.errors import HedonicError, UserError
 from hedonic.model.manifest import read_record
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.settings import Settings
 
 

@@ -10,9 +10,8 @@ from hedonic.custody.claim import Retention
 from hedonic.custody.collection import Plan, collect, make_plans
 from hedonic.custody.custody_lock import taking
 from hedonic.custody.holding import Holding, datasets_of
-from hedonic.custody.inspection import is_begun
 from hedonic.errors import HedonicError
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings
 from hedonic.turn import Turn
