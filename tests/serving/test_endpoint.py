@@ -274,6 +274,8 @@ def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_
     assert supervisor.names() == ["sleeper-0", "sleeper-1"]
     pids = [supervisor.process_pid(name) for name in supervisor.names()]
     assert all(psutil.pid_exists(pid) for pid in pids)
+    assert supervisor.running_environment("sleeper-0")["HEDONIC_HOME"] == str(settings.home)
+    assert supervisor.running_environment("nobody") == {}
     daemon = psutil.Process(supervisor.pid())
     addresses = {connection.laddr.ip for connection in daemon.net_connections("inet")}
     assert addresses == {"127.0.0.1"}

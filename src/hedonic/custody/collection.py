@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from hedonic.custody.answer_log import answer_logs
 from hedonic.custody.claim import Claims, Retention, logged_claims, release_claims, running_bento
 from hedonic.custody.holding import TAKEN, Holding, datasets_of, holdings
 from hedonic.custody.known_release import KnownRelease, known_releases
@@ -67,7 +68,8 @@ def make_plans(
     known = datasets_of(settings)
     if dataset is not None and dataset not in known:
         raise UserError(f"{dataset}: nothing is kept of it. Known: {', '.join(sorted(known)) or 'none'}.")
-    logged = logged_claims(settings, log, retention.now)
+    logs = answer_logs(settings, log, [dataset] if dataset else sorted(name for name in known if name))
+    logged = logged_claims(settings, logs, retention.now)
     there: dict[str | None, list[Holding]] = {name: [] for name in ([dataset] if dataset else sorted(known))}
     for holding in holdings(settings, dataset):
         there.setdefault(holding.dataset, []).append(holding)

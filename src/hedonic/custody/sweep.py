@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from hedonic.custody.answer_log import answer_logs, require_log
 from hedonic.custody.claim import Retention
 from hedonic.custody.collection import Plan, collect, make_plans
 from hedonic.custody.custody_lock import taking
@@ -54,6 +55,7 @@ def sweep(
         tell: is given each thing once it is gone.
 
     Raises:
+        UserError: releases that were champion would go, and there is no log of answers.
         HedonicError: the history's chain is broken, somebody verifies or backs up now, or the champion
             changed meanwhile.
     """
@@ -62,6 +64,9 @@ def sweep(
     with taking(settings.home), _turns(settings, dataset) as (ours, in_training):
         plans = make_plans(settings, log, retention, dataset)
         swept = tuple(plan for plan in plans if plan.dataset is None or plan.dataset in ours)
+        for plan in swept:
+            if plan.dataset is not None and any(release.crowned for release in plan.collected):
+                require_log(settings, answer_logs(settings, log, [plan.dataset]), plan.dataset)
         for plan in swept:
             for holding in collect(settings, plan, actor=actor, reason=reason):
                 gone.append(holding)
