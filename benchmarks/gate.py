@@ -1,6 +1,8 @@
 """How often the gate promotes a model that is no better, and one that is: A/A and power, on real data.
 
-Run it as ``python -m benchmarks.gate``. On each embedded data set, for several random splits, the contract's
+Run it as ``python -m benchmarks.gate``; it exits 1 where a data set is not as stated.
+
+On each embedded data set, for several random splits, the contract's
 boosting recipe (the middle of its space) is fitted with many seeds. Every ordered pair of one split's models
 is a comparison that ought not to promote: the two differ by their seed alone. A true improvement is each
 model against another seed's with its last trees left out: as many as cost a stated gain on average over all
@@ -185,21 +187,35 @@ def measure(root: Path, dataset: str, *, splits: int = SPLITS, seeds: int = SEED
     return rates(contract.title, contract.gate, fitted)
 
 
-def broken_statements(measured: Sequence[Rates]) -> list[str]:
-    """Return a sentence for each stated rate that what was measured does not keep."""
-    return [
-        f"{each.title}: {what} is {100 * found:.2f} %, stated is {word} {100 * stated:.2f} %"
+def faults(measured: Sequence[Rates]) -> tuple[str, ...]:
+    """Return where a data set is not as stated, a sentence each: every one against its own rates."""
+    return tuple(
+        f"{each.title}: {what} {100 * found:.2f} % of comparisons, stated {bound} {100 * stated:.2f} %"
         for each in measured
-        for what, found, word, stated, kept in (
-            ("promoted of A/A", each.aa, "at most", each.stated_aa, each.aa <= each.stated_aa),
-            ("promoted of better", each.power, "at least", STATED_POWER, each.power >= STATED_POWER),
+        for what, found, bound, stated, kept in (
+            ("no better and promoted", each.aa, "at most", each.stated_aa, each.aa <= each.stated_aa),
+            ("better and promoted", each.power, "at least", STATED_POWER, each.power >= STATED_POWER),
         )
         if not kept
-    ]
+    )
+
+
+def summary(measured: Sequence[Rates]) -> dict[str, float]:
+    """Return the figures of the worst data set; of A/A, of the one nearest to what it states or beyond."""
+    worst = max(measured, key=lambda each: each.aa - each.stated_aa)
+    return {
+        "aa_promotion_rate": worst.aa,
+        "stated_aa_rate": worst.stated_aa,
+        "power": min(each.power for each in measured),
+        "stated_power": STATED_POWER,
+    }
 
 
 def main() -> int:
-    """Measure both data sets and print them; return 1 where a stated rate is not kept."""
+    """Measure both data sets, print them, and return 1 where one is not as stated.
+
+    With ``--json`` the last line of the output is one JSON object.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one object on the last line")
     asked = parser.parse_args()
@@ -220,22 +236,12 @@ def main() -> int:
             f"| {each.title} | {each.true_gain:.4f} ({each.n_trees} trees to all) | {each.n_improved} "
             f"| {100 * each.power:.1f} | {100 * STATED_POWER:.0f} |"
         )
+    found = faults(measured)
+    for fault in found:
+        print(fault, file=sys.stderr)
     if asked.json:
-        n_aa, n_improved = sum(e.n_aa for e in measured), sum(e.n_improved for e in measured)
-        print(
-            json.dumps(
-                {
-                    "aa_promotion_rate": sum(e.aa * e.n_aa for e in measured) / n_aa,
-                    "stated_aa_rate": max(e.stated_aa for e in measured),
-                    "power": sum(e.power * e.n_improved for e in measured) / n_improved,
-                    "stated_power": STATED_POWER,
-                }
-            )
-        )
-    broken = broken_statements(measured)
-    for sentence in broken:
-        sys.stderr.write(f"{sentence}\n")
-    return int(bool(broken))
+        print(json.dumps(summary(measured)))
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from hedonic.served_settings import LogSettings, SourceSettings, read_log_settings, read_source_settings
 from hedonic.serving.answer_record import AsideLog
 from hedonic.serving.answering import Answering
-from hedonic.serving.coronation import require_promoted
+from hedonic.serving.coronation import require_crowned
 from hedonic.serving.fast_path import PREDICT_PATHS
 from hedonic.serving.feedback import Feedback
 from hedonic.serving.following import Follower
@@ -143,7 +143,9 @@ class Worker:
 
         def load(plan: TrafficPlan) -> Release:
             settings = source_settings().model_copy(update={"release": plan.release})
-            return rollout.load(resolve(plan.challenger, settings))
+            source = resolve(plan.challenger, settings)
+            require_crowned(source, settings)
+            return rollout.load(source)
 
         home, dataset = source_settings().home, rollout.served.release.predictor.contract.name
         traffic = Traffic(
@@ -164,13 +166,14 @@ WORKER = Worker()
 
 
 def find_source() -> Source:
-    """Return where the release to be served is now.
+    """Return where the release to be served is now; what is served already is not asked about again.
 
     Raises:
-        HedonicError: the settings name none, or one that was baked in and never promoted.
+        HedonicError: the settings name none, or the history says that it is not the one to be served.
     """
-    source = find_source_of(source_settings(), CODE)
-    require_promoted(source, source_settings())
+    source, served = find_source_of(source_settings(), CODE), WORKER.served
+    if served is None or served.release.model.release != source.release:
+        require_crowned(source, source_settings(), starts=served is None)
     return source
 
 

@@ -26,6 +26,7 @@ from hedonic.promotion.history import History
 from hedonic.promotion.pointer import project_pointer
 from hedonic.promotion.record import Entry, Record
 from hedonic.promotion.release import write_release
+from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.settings import Settings
 from tests.tiny_release import ROW, tiny_content, tiny_contract, tiny_model
 
@@ -53,6 +54,7 @@ def kept_home(folder: Path, n: int = 3) -> tuple[Settings, list[Champion]]:
     """Return the settings of a home below ``folder``, and its champions, the present one last."""
     settings = Settings(root=folder, home=folder / ".hedonic")
     settings.home.mkdir(parents=True)
+    PredictionLogStore(str(settings.home / "prediction_log.db")).close()  # what served them left it
     return settings, [promoted(settings, seed) for seed in range(n)]
 
 

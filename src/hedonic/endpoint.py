@@ -19,6 +19,7 @@ from hedonic.model.manifest import verify_release
 from hedonic.promotion.bento import bento_code, code_digest, stored_bento
 from hedonic.promotion.built_bento import verify_bento
 from hedonic.promotion.pointer import pointer_path
+from hedonic.promotion.recorded_bento import recorded_files
 from hedonic.readiness import looks, ready_info, refuse_what_was_refused, serves
 from hedonic.serving.golden import verify_served
 from hedonic.serving.source import Source, champion_source
@@ -198,6 +199,7 @@ def _process(
             BENTO: bento or "",
             # Compiled sources beside a bento's own are outside its digest: they are not looked at.
             "PYTHONPYCACHEPREFIX": str(settings.home / "supervisor" / "compiled"),
+            "PYTHONSAFEPATH": "1",  # nor is what lies in the working directory imported by its name
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             **({TOKEN: token} if token else {}),
         },
@@ -205,13 +207,14 @@ def _process(
 
 
 def bento_folder(settings: Settings, tag: str) -> Path:
-    """Return the folder of a bento in the store, whose files are what its tag says.
+    """Return the folder of a bento in the store, whose files are what its tag and the history say.
 
     Raises:
-        ReleaseRefused: it is not there, or a file of it is changed.
+        ReleaseRefused: it is not there, or a file of it is changed, missing or extra.
+        HedonicError: the history cannot be asked.
     """
     folder = stored_bento(settings.bentos, tag)
-    verify_bento(folder)
+    verify_bento(folder, recorded_files(settings, tag))
     return folder
 
 

@@ -118,6 +118,14 @@ class Supervisor:
         given = ini.items(section) if ini.has_section(section) else []
         return {key: value.replace("%%", "%") for key, value in given}
 
+    def running_environment(self, name: str) -> dict[str, str]:
+        """Return the variables that the running process of that name has; none when it does not run."""
+        pid = self.process_pid(name)
+        try:
+            return psutil.Process(pid).environ() if pid is not None else {}
+        except psutil.Error:  # it ended since
+            return {}
+
     def process_pid(self, name: str) -> int | None:
         """Return the pid of the running process of that name; None when it does not run."""
         if self.pid() is None or not (self._processes / f"{name}.ini").exists():

@@ -20,7 +20,7 @@ from hedonic.monitoring.alerts import AlertBook
 from hedonic.serving.predictor import load_release
 from hedonic.supervisor import Supervisor, stop_all
 from tests.callers import callers
-from tests.drills import count
+from tests.drills import FULL, count
 from tests.rollbacks import DATASET, make_town
 from tests.tiny_release import ROW
 
@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.drill]
 DRILLS = count(few=2, promised=50)
 CALLERS, PAUSE_S = 8, 0.01
 LIMIT_S = 120
+PROMISED_P95_S = 5.0
+"""Of the seconds from the command to the first correct answer of the target."""
 ROWS = [{**ROW, "area": 300.0 + 97.3 * n, "bedrooms": n % 5, "built": 1900 + n} for n in range(40)]
 HEDONIC = str(Path(sys.executable).parent / "hedonic")
 
@@ -130,6 +132,8 @@ def test_a_roll_back_under_load_takes_seconds_and_fails_no_request(town, offline
         f"answers, {len(asked.failed)} failed, 0 of another release than they say; slowest answer "
         f"{asked.slowest_s * 1000:.0f} ms",
     )
+    if FULL:  # with a few drills on a machine that does other things too, a percentile says nothing
+        assert np.percentile(took_s, 95) < PROMISED_P95_S
 
 
 def test_a_refused_roll_back_under_load_changes_nothing(town, offline):

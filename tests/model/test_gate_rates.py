@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.gate import STATED_GAIN, Rates, Split, broken_statements, fit_split, rates
+from benchmarks.gate import STATED_GAIN, Split, fit_split, rates
 from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from tests.project import ROOT
@@ -57,17 +57,3 @@ def test_the_rates_tell_better_from_equal() -> None:
     assert rates("drawn", lenient, [drawn]).aa == 1.0
     strict = GatePolicy(limits=(), resamples=200, margin=0.1)
     assert rates("drawn", strict, [drawn]).power == 0.0
-
-
-@pytest.mark.parametrize(
-    ("aa", "power", "told"),
-    [
-        (0.0025, 0.9, []),
-        (0.003, 0.95, ["Town: promoted of A/A is 0.30 %, stated is at most 0.25 %"]),
-        (0.0, 0.89, ["Town: promoted of better is 89.00 %, stated is at least 90.00 %"]),
-        (float("nan"), 1.0, ["Town: promoted of A/A is nan %, stated is at most 0.25 %"]),
-    ],
-)
-def test_a_stated_rate_that_is_not_kept_is_told(aa: float, power: float, told: list[str]) -> None:
-    found = Rates("Town", 6, 400, aa, 0.0025, aa, 0.05, 30, power, 0.004, 100)
-    assert broken_statements([found]) == told

@@ -12,14 +12,22 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from hedonic.endpoint import endpoint_state, start_endpoint, stop_endpoint
+from hedonic.endpoint import bento_folder, endpoint_state, start_endpoint, stop_endpoint
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import Golden
-from hedonic.promotion.bento import RECIPE, bento_code, build_bento, served_sources, stored_bento
+from hedonic.promotion.bento import (
+    FILES,
+    RECIPE,
+    bento_code,
+    build_bento,
+    list_files,
+    served_sources,
+    stored_bento,
+)
 from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, stop_all
-from tests.kept_home import made_bento
+from tests.kept_home import kept_home, made_bento
 from tests.serving.conftest import ROOT, Served, crown, free_port
 from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
 
@@ -207,6 +215,40 @@ def test_a_bento_with_a_changed_byte_is_not_started(settings, name):
     assert Supervisor(settings).pid() is None
 
 
+def planted(folder):
+    """Plant a module under the name of one that BentoML imports, and list it as if it belonged there."""
+    (folder / "click.py").write_text("print('planted')\n")
+    (folder / FILES).write_text(list_files(folder))
+
+
+SPOILT = {
+    "a list that was written again": (planted, "its files have sha256 .*, the history recorded"),
+    "no list": (lambda folder: (folder / FILES).unlink(), f"{FILES}: missing, and the history recorded"),
+    "compiled code": (lambda folder: (folder / "click.pyc").write_bytes(b"x"), "click.pyc: not in"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_bento_is_started_only_as_the_history_recorded_it(tmp_path, how):
+    spoil, told = SPOILT[how]
+    settings, (champion,) = kept_home(tmp_path, n=1)
+    folder = bento_folder(settings, champion.bento)
+    spoil(folder)
+    with pytest.raises(ReleaseRefused, match=told):
+        start_endpoint(settings, "tiny_town", free_port())
+    assert Supervisor(settings).pid() is None
+
+
+def test_a_module_beside_the_service_is_not_imported_in_place_of_one_that_is_installed(settings, tmp_path):
+    project = copied_project(tmp_path / "project")
+    port, release = free_port(), tiny_release(settings.home / "releases")
+    bento = build_bento(project, release, settings.bentos, promoted=True)
+    (bento.folder / FILES).unlink()  # one of before bentos listed their files
+    (bento.folder / "click.py").write_text("raise SystemExit('planted code ran')\n")
+    crown(settings.home, release, bento.tag)
+    assert start_endpoint(settings, "tiny_town", port).bento == bento.tag
+
+
 def test_a_port_in_use_is_named_with_what_to_do(settings):
     crown(settings.home, tiny_release(settings.home / "releases"))
     with socket.socket() as taken:
@@ -232,6 +274,8 @@ def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_
     assert supervisor.names() == ["sleeper-0", "sleeper-1"]
     pids = [supervisor.process_pid(name) for name in supervisor.names()]
     assert all(psutil.pid_exists(pid) for pid in pids)
+    assert supervisor.running_environment("sleeper-0")["HEDONIC_HOME"] == str(settings.home)
+    assert supervisor.running_environment("nobody") == {}
     daemon = psutil.Process(supervisor.pid())
     addresses = {connection.laddr.ip for connection in daemon.net_connections("inet")}
     assert addresses == {"127.0.0.1"}

@@ -26,7 +26,7 @@ def trace(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say what an answer was made of, and whether all of it still holds; exit 1 where something differs."""
+    """Say what an answer was made of, and whether all of it still holds; exit 1 where not."""
     from hedonic.provenance.trace import trace_request
 
     settings = load_settings()

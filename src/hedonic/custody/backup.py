@@ -33,7 +33,9 @@ _TRIAL = ".traffic"
 def back_up(settings: Settings, log: LogSettings, target: Path) -> tuple[Path, ArchiveManifest]:
     """Return the archive that was written, and what it holds.
 
-    The history is copied first: what it names then is there, for nothing is collected meanwhile.
+    MLflow's store is copied first, then the history: a registry that is behind its history is repaired at the
+    next start, and one that is ahead of it would vouch for records that are lost. The folders come last: what
+    the history names then is there, for nothing is collected meanwhile.
 
     Args:
         settings: name the places.
@@ -50,7 +52,7 @@ def back_up(settings: Settings, log: LogSettings, target: Path) -> tuple[Path, A
         raise UserError(f"{path}: is there already, and a backup is never overwritten. Name another file.")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder. Make it, or name another.")
-    history, *others = embedded_stores(settings, log)
+    history, answers, registry = embedded_stores(settings, log)
     if history.file is None:
         raise UserError(
             f"the history is at {history.server}: backups are of the embedded mode. Back up that server with "
@@ -64,7 +66,7 @@ def back_up(settings: Settings, log: LogSettings, target: Path) -> tuple[Path, A
         new_archive(path) as archive,
     ):
         copy = Path(scratch) / history.name
-        for store in (history, *others):
+        for store in (registry, history, answers):
             if store.file is not None and store.file.is_file():
                 copy_store(store.file, Path(scratch) / store.name)
                 archive.add(store.name, Path(scratch) / store.name)
@@ -78,7 +80,9 @@ def back_up(settings: Settings, log: LogSettings, target: Path) -> tuple[Path, A
             home=str(settings.home),
             head=head.hash if head else None,
             champions={name: c.release for name, c in champions.items() if c is not None and c.release},
-            left_out=tuple(f"{store.name}: in {store.server}" for store in others if not store.file),
+            left_out=tuple(
+                f"{store.name}: in {store.server}" for store in (answers, registry) if not store.file
+            ),
             files=archive.files,
         )
         archive.seal(manifest)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from hedonic.custody.answer_log import open_logs
 from hedonic.custody.holding import Holding
 from hedonic.custody.known_release import KnownRelease
 from hedonic.data.contract_file import load_contract
@@ -16,7 +17,6 @@ from hedonic.promotion.pointer import read_pointer
 from hedonic.promotion.rollback_target import rollback_target
 from hedonic.served_settings import LogSettings
 from hedonic.serving.prediction_log_entry import microseconds, moment
-from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.traffic_plan_file import PlanFile
 from hedonic.settings import Settings
 from hedonic.supervisor import Supervisor
@@ -121,26 +121,21 @@ def running_bento(settings: Settings, dataset: str) -> str | None:
     return Supervisor(settings).environment(process_name(dataset)).get(BENTO) or None
 
 
-def logged_claims(settings: Settings, log: LogSettings, now: datetime) -> Claims:
-    """Return why releases are kept that a logged prediction points to, within its retention.
+def logged_claims(settings: Settings, logs: Iterable[LogSettings], now: datetime) -> Claims:
+    """Return why releases are kept that a logged prediction points to, within its log's retention.
 
     Raises:
-        StoreUnavailable: the prediction log cannot be asked.
+        StoreUnavailable: a prediction log cannot be asked.
     """
-    store = PredictionLogStore(
-        log.prediction_log_url or str(settings.home / "prediction_log.db"), at_once=False
-    )
-    if store.is_file and not store.file.exists():
-        return {}
-    since = now - timedelta(days=log.log_retention_days) if log.log_retention_days else None
-    try:
+    claims: Claims = {}
+    for log, store in open_logs(settings, logs):
+        since = now - timedelta(days=log.log_retention_days) if log.log_retention_days else None
         found = store.read(
             "SELECT release, COUNT(*), MAX(at_us) FROM hedonic_answered WHERE at_us >= ? GROUP BY release",
             (microseconds(since) if since else 0,),
         )
-    finally:
-        store.close()
-    return {
-        release: f"{n:,} logged answers point to it, the last of {moment(at_us):%Y-%m-%d}"
-        for release, n, at_us in found
-    }
+        claims |= {
+            release: f"{n:,} logged answers point to it, the last of {moment(at_us):%Y-%m-%d}"
+            for release, n, at_us in found
+        }
+    return claims

@@ -8,15 +8,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from hedonic.custody.answer_log import answer_logs
 from hedonic.custody.claim import Claims, Retention, logged_claims, release_claims, running_bento
 from hedonic.custody.holding import TAKEN, Holding, datasets_of, holdings
-from hedonic.custody.inspection import is_begun
 from hedonic.custody.known_release import KnownRelease, known_releases
 from hedonic.custody.provenance import Provenance, why_report
 from hedonic.durable_file import write_durably
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.built_bento import baked_release
-from hedonic.promotion.history import History, StaleChampion, open_history
+from hedonic.promotion.history import History, StaleChampion, is_begun, open_history
 from hedonic.promotion.record import Entry
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings
@@ -68,7 +68,8 @@ def make_plans(
     known = datasets_of(settings)
     if dataset is not None and dataset not in known:
         raise UserError(f"{dataset}: nothing is kept of it. Known: {', '.join(sorted(known)) or 'none'}.")
-    logged = logged_claims(settings, log, retention.now)
+    logs = answer_logs(settings, log, [dataset] if dataset else sorted(name for name in known if name))
+    logged = logged_claims(settings, logs, retention.now)
     there: dict[str | None, list[Holding]] = {name: [] for name in ([dataset] if dataset else sorted(known))}
     for holding in holdings(settings, dataset):
         there.setdefault(holding.dataset, []).append(holding)

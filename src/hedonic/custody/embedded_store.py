@@ -34,7 +34,7 @@ class EmbeddedStore:
 
 
 def embedded_stores(settings: Settings, log: LogSettings) -> tuple[EmbeddedStore, ...]:
-    """Return the stores, the history first: what it names is there as long as nothing is collected."""
+    """Return the stores: the history, the prediction log, and MLflow's."""
     url = make_url(settings.history)
     is_file = url.get_backend_name() == "sqlite" and bool(url.database)
     told = url.render_as_string(hide_password=True)

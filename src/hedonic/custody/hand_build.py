@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from hedonic.custody.inspection import is_begun
 from hedonic.custody.known_release import known_releases
 from hedonic.errors import UserError
 from hedonic.promotion.bento import Bento, build_bento
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.promotion.record import Record
 from hedonic.settings import Settings
 

@@ -10,15 +10,16 @@ from typing import Literal
 
 from sqlalchemy.engine import make_url
 
-from hedonic.custody.known_release import KnownRelease, bento_files, known_releases
+from hedonic.custody.known_release import KnownRelease, known_releases
 from hedonic.data.snapshot_content import verify_snapshot
 from hedonic.errors import HedonicError
 from hedonic.model.manifest import RECORD, read_manifest
 from hedonic.promotion.bento import stored_bento
 from hedonic.promotion.built_bento import verify_bento
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.promotion.pointer import pointer_path, read_pointer
 from hedonic.promotion.record import Record
+from hedonic.promotion.recorded_bento import bento_files
 from hedonic.serving.predictor import load_release
 from hedonic.settings import Settings
 
@@ -63,13 +64,6 @@ def inspect(
     found = {path.name for place in _places(settings) for path in _folders(place)}
     for name in sorted({record.dataset for record in records} | found) if dataset is None else [dataset]:
         yield from _dataset(settings, name, tuple(r for r in records if r.dataset == name), release)
-
-
-def is_begun(settings: Settings) -> bool:
-    """Return whether there is a history; a store that is a server is taken to have one."""
-    url = make_url(settings.history)
-    is_file = url.get_backend_name() == "sqlite" and url.database
-    return Path(str(url.database)).is_file() if is_file else True
 
 
 def _history(settings: Settings) -> Iterator[Inspected | tuple[Record, ...]]:

@@ -69,8 +69,3 @@ def known_releases(records: Iterable[Record]) -> dict[str, KnownRelease]:
         champion = record.release
         known[champion] = replace(known[champion], reigned_until=None)
     return known
-
-
-def bento_files(records: Iterable[Record]) -> dict[str, str]:
-    """Return the sha256 over every file of each bento, as it was last recorded; by its tag."""
-    return {record.bento: record.bento_files for record in records if record.bento and record.bento_files}

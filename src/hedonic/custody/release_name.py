@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from hedonic.custody.inspection import is_begun
-from hedonic.errors import HedonicError, UserError
-from hedonic.model.manifest import read_record
-from hedonic.promotion.history import open_history
+from hedonic.errors import UserError
+from hedonic.promotion.history import is_begun, open_history
+from hedonic.promotion.record import Record
+from hedonic.promotion.release_version import release_version
 from hedonic.settings import Settings
 
 
@@ -28,17 +30,23 @@ def find_release(
         settings: name the places.
         dataset: of this one; None: of any.
         digest: its beginning.
-        version: of MLflow's registered model, as the release's record has it.
+        version: of MLflow's registered model, as the history has it; where it has none, as the release's own
+            record does.
 
     Raises:
         UserError: there is none, or more than one.
     """
     given = f"release {digest}" if digest is not None else f"version {version}"
+    records = _records(settings)
     found = [
         name
-        for name in _all(settings)
+        for name in _all(settings, records)
         if dataset in (None, name.dataset)
-        and (name.digest.startswith(digest) if digest is not None else _version(settings, name) == version)
+        and (
+            name.digest.startswith(digest)
+            if digest is not None
+            else _version(settings, records, name) == version
+        )
     ]
     if len(found) == 1:
         return found[0]
@@ -47,24 +55,23 @@ def find_release(
     raise UserError(f"{given}{f' of {dataset}' if dataset else ''}: not one release; found: {told}. {fix}.")
 
 
-def _all(settings: Settings) -> list[ReleaseName]:
+def _records(settings: Settings) -> tuple[Record, ...]:
+    if not is_begun(settings):
+        return ()
+    with closing(open_history(settings)) as history:
+        return history.records()
+
+
+def _all(settings: Settings, records: Sequence[Record]) -> list[ReleaseName]:
     found = {
         ReleaseName(path.parent.name, path.name)
         for path in settings.releases.glob("*/*")
         if path.is_dir() and not path.name.startswith(".")
     }
-    if is_begun(settings):
-        history = open_history(settings)
-        try:
-            found |= {ReleaseName(r.dataset, r.release) for r in history.records() if r.release is not None}
-        finally:
-            history.close()
+    found |= {ReleaseName(r.dataset, r.release) for r in records if r.release is not None}
     return sorted(found, key=lambda name: (name.dataset, name.digest))
 
 
-def _version(settings: Settings, name: ReleaseName) -> str | None:
-    try:
-        record = read_record(settings.releases / name.dataset / name.digest)
-    except HedonicError:  # told by whoever verifies it
-        return None
-    return record.version if record is not None else None
+def _version(settings: Settings, records: Sequence[Record], name: ReleaseName) -> str | None:
+    of_dataset = (record for record in records if record.dataset == name.dataset)
+    return release_version(of_dataset, name.digest, settings.releases / name.dataset / name.digest)

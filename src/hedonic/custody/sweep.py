@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from hedonic.custody.answer_log import answer_logs, require_log
 from hedonic.custody.claim import Retention
 from hedonic.custody.collection import Plan, collect, make_plans
 from hedonic.custody.custody_lock import taking
 from hedonic.custody.holding import Holding, datasets_of
-from hedonic.custody.inspection import is_begun
 from hedonic.errors import HedonicError
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings
 from hedonic.turn import Turn
@@ -55,6 +55,7 @@ def sweep(
         tell: is given each thing once it is gone.
 
     Raises:
+        UserError: releases that were champion would go, and there is no log of answers.
         HedonicError: the history's chain is broken, somebody verifies or backs up now, or the champion
             changed meanwhile.
     """
@@ -63,6 +64,9 @@ def sweep(
     with taking(settings.home), _turns(settings, dataset) as (ours, in_training):
         plans = make_plans(settings, log, retention, dataset)
         swept = tuple(plan for plan in plans if plan.dataset is None or plan.dataset in ours)
+        for plan in swept:
+            if plan.dataset is not None and any(release.crowned for release in plan.collected):
+                require_log(settings, answer_logs(settings, log, [plan.dataset]), plan.dataset)
         for plan in swept:
             for holding in collect(settings, plan, actor=actor, reason=reason):
                 gone.append(holding)

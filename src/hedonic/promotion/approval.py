@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hedonic.errors import UserError
-from hedonic.model.manifest import RECORD, ReleaseRecord, verify_release
+from hedonic.model.manifest import verify_release
 from hedonic.promotion.history import History
 from hedonic.promotion.record import Entry, Record
+from hedonic.promotion.release_version import release_version
 from hedonic.promotion.standing import standings
 
 
@@ -89,8 +90,7 @@ def _folder(releases: Path, record: Record) -> Path:
 
 def _version(releases: Path, record: Record) -> str | None:
     """Return the version of the registered model that a release became; None where its record is gone."""
-    path = _folder(releases, record) / RECORD
-    return ReleaseRecord.model_validate_json(path.read_bytes()).version if path.is_file() else None
+    return release_version([record], record.release or "", _folder(releases, record))
 
 
 def _told(parked: dict[str, Record]) -> str:

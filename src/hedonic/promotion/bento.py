@@ -180,7 +180,7 @@ def build_bento(root: Path, release: Path, store: Path, *, promoted: bool) -> Be
 
 
 def tree_digest(bento: Path) -> str:
-    """Return the sha256 over every file of a bento but the release's record and compiled sources."""
+    """Return the sha256 over every file of a bento but the release's record and what serving compiled."""
     return hashlib.sha256(list_files(bento).encode()).hexdigest()
 
 
@@ -189,8 +189,13 @@ def list_files(bento: Path) -> str:
     return "".join(
         f"{_sha256(path)}  {path.relative_to(bento).as_posix()}\n"
         for path in sorted(bento.rglob("*"))
-        if path.is_file() and path.name not in (RECORD, FILES) and path.suffix != ".pyc"
+        if path.is_file() and path.name not in (RECORD, FILES) and not _is_compiled_beside(path)
     )
+
+
+def _is_compiled_beside(path: Path) -> bool:
+    """Return whether serving left the file; a ``.pyc`` elsewhere is imported like a source, and counts."""
+    return path.suffix == ".pyc" and path.parent.name == "__pycache__"
 
 
 def _is_same(folder: Path, built: Path) -> bool:

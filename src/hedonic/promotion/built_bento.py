@@ -63,6 +63,8 @@ def verify_bento(folder: Path, files: str | None = None) -> BuiltBento:
     if not (folder / _DESCRIPTION).is_file():
         raise ReleaseRefused(f"bento {tag}: not in {folder.parents[2]}. `hedonic run` builds it again.")
     problems = list(_links(folder)) or list(_changes(folder))
+    if files is not None and not (folder / FILES).is_file():
+        problems.append(f"{FILES}: missing, and the history recorded what it said")
     if problems:
         raise ReleaseRefused(f"bento {tag}: {'; '.join(problems)}. {_AGAIN}")
     found = hashlib.sha256(list_files(folder).encode()).hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Row, String, Table, Text, create_engine, select
@@ -253,6 +254,13 @@ class History:
                 f"history {self._place()}: {told}. Nothing was written. Check HEDONIC_HISTORY_URL, that the "
                 "file can be written and that its disk is not full."
             ) from err
+
+
+def is_begun(settings: Settings) -> bool:
+    """Return whether there is a history; a store that is a server is taken to have one."""
+    url = make_url(settings.history)
+    is_file = url.get_backend_name() == "sqlite" and url.database
+    return Path(str(url.database)).is_file() if is_file else True
 
 
 def open_history(settings: Settings) -> History:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hedonic.data.contract import Frozen
 from hedonic.errors import ReleaseRefused, UserError
-from hedonic.model.manifest import read_record
 from hedonic.promotion.record import Record
+from hedonic.promotion.release_version import release_version
 from hedonic.promotion.rollback_target import line_of_champions
 
 _SHOWN = 12
@@ -130,9 +130,5 @@ class _Known(Frozen):
                 yield path
 
     def _version(self, release: str) -> str | None:
-        """Return the model version that was made of a release; None where its record does not tell."""
-        try:
-            record = read_record(self.releases / release)
-        except ReleaseRefused:
-            return None
-        return record.version if record is not None else None
+        """Return the model version that was made of a release; None where nothing tells."""
+        return release_version(self.records, release, self.releases / release)

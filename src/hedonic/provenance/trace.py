@@ -21,6 +21,9 @@ from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.predictor import Predictor, load_release
 from hedonic.settings import Settings
 
+_NEEDED = ("release", "snapshot", "bento")
+"""What is kept as long as the history does not say that it was collected."""
+
 
 class ReleaseTrace(Frozen):
     """Where a release came from.
@@ -56,7 +59,10 @@ class Trace(Frozen):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Return what is not as it was written down, a sentence each; what is merely gone is no problem."""
+        """Return what is not as it was written down, a sentence each.
+
+        A release, its rows or its bento that are gone are one, unless the history says they were collected.
+        """
         told = [
             f"the answer of {answer.at.isoformat(timespec='seconds')} is not what release "
             f"{answer.release[:16]} answers: {answer.problem or 'other bits'}"
@@ -173,6 +179,11 @@ def _unknown(url: str, log: LogSettings, request_id: str) -> str:
 
 def _problems(release: ReleaseTrace) -> Iterator[str]:
     for check in release.checks:
+        if check.status == "missing" and check.what in _NEEDED:
+            yield (
+                f"{check.what} {check.recorded or ''} of release {release.release[:16]} is missing, and the "
+                f"history does not say that it was collected: {check.told}"
+            )
         if check.status == "differs":
             told = check.told or f"recorded {check.recorded}, found {check.found}"
             yield f"{check.what} of release {release.release[:16]} differs: {told}"

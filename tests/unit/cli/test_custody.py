@@ -11,7 +11,7 @@ import pytest
 
 from hedonic.custody import restoration
 from hedonic.settings import Settings
-from tests.kept_home import DATASET, kept_home
+from tests.kept_home import DATASET, kept_home, record
 from tests.tiny_release import tiny_model, tiny_release
 
 
@@ -69,6 +69,22 @@ def test_verify_of_one_release_by_the_beginning_of_its_digest_looks_at_that_alon
     assert code == 0
     assert second.release in {each["name"] for each in last_object(out)["seen"]}
     assert first.release not in out
+
+
+def test_verify_by_version_goes_by_the_history_and_says_what_was_collected(hedonic, kept):
+    settings, (first, second, _) = kept
+    for number, champion in ((7, first), (8, second)):
+        record(settings, "kept", release=champion.release, version=number)
+    record(settings, "collected", release=first.release)
+    shutil.rmtree(settings.releases / "tiny_town" / first.release)
+    written = {"dataset": "tiny_town", "release": second.release, "created_by": "eve", "created_at": "x"}
+    path = settings.releases / "tiny_town" / second.release / "record.json"
+    path.write_text(json.dumps({**written, "version": "7"}))  # a file that says it is another version
+    code, out, _ = hedonic("verify", "--version", "7", "--json")
+    (seen,) = (each for each in last_object(out)["seen"] if each["kind"] == "release")
+    assert (code, seen["name"], seen["state"]) == (0, first.release, "collected")
+    code, out, _ = hedonic("verify", "--version", "8", "--json")
+    assert second.release in {each["name"] for each in last_object(out)["seen"]}
 
 
 @pytest.mark.parametrize(

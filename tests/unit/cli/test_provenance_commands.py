@@ -81,6 +81,16 @@ def test_a_trace_of_what_was_changed_exits_1_and_of_what_is_not_known_2(
     assert json.loads(out.splitlines()[-1])["error"]["exit_code"] == 2
 
 
+def test_a_trace_whose_rows_are_gone_exits_1(hedonic: Command, home: LivedIn) -> None:
+    home.answered()
+    (home.settings.snapshots / "houses" / home.snapshot.digest / "snapshot.parquet").unlink()
+    code, out, _ = hedonic("trace", "r1", "--json")
+    assert code == 1
+    (problem,) = json.loads(out.splitlines()[-1])["problems"]
+    assert f"snapshot {home.snapshot.digest}" in problem
+    assert "is missing" in problem
+
+
 def test_a_decision_tells_its_findings_and_what_is_lost(hedonic: Command, home: LivedIn) -> None:
     code, out, _ = hedonic("explain-decision", "houses")
     assert code == 0

@@ -12,14 +12,15 @@ import signal
 import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hedonic.custody import restoration
+from hedonic.custody import backup, restoration
 from hedonic.custody.archive import MANIFEST, unpack
 from hedonic.custody.backup import back_up
-from hedonic.custody.embedded_store import move_places
+from hedonic.custody.embedded_store import copy_store, move_places
 from hedonic.custody.inspection import inspect
 from hedonic.custody.restoration import Restored, restore
 from hedonic.errors import HedonicError, UserError
@@ -153,6 +154,40 @@ def test_a_history_that_grows_meanwhile_is_whole_in_the_backup(tmp_path: Path) -
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def test_a_registry_in_a_backup_vouches_for_no_record_that_its_history_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _ = kept_home(tmp_path / "project", n=1)
+    registry = settings.home / "mlflow" / "mlflow.db"
+    registry.parent.mkdir(exist_ok=True)
+
+    def promote() -> None:
+        """Add a record, and then the registry's tag of the history's head, as a run does."""
+        history = History(settings.history)
+        record = history.append(Entry(dataset=DATASET, kind="kept", actor="ana", reason="meanwhile"))
+        history.close()
+        with closing(sqlite3.connect(registry)) as store, store:
+            store.execute("CREATE TABLE IF NOT EXISTS head (seq INTEGER)")
+            store.execute("INSERT INTO head VALUES (?)", (record.seq,))
+
+    def copy(file: Path, target: Path) -> None:
+        copy_store(file, target)
+        promote()
+
+    promote()
+    monkeypatch.setattr(backup, "copy_store", copy)
+    path, _ = back_up(settings, LOG, tmp_path / "archive.tar.gz")
+    target = Settings(root=tmp_path, home=tmp_path / "restored")
+    restored(target, path)
+    history = History(target.history)
+    head = history.head()
+    history.close()
+    with closing(sqlite3.connect(target.home / "mlflow" / "mlflow.db")) as store:
+        (vouched,) = store.execute("SELECT max(seq) FROM head").fetchone()
+    assert head is not None
+    assert vouched <= head.seq
 
 
 def test_a_home_where_something_is_kept_is_refused_unless_forced_and_then_moved_aside(

@@ -24,6 +24,7 @@ from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.traffic_plan import TrafficPlan
 from hedonic.serving.traffic_plan_file import PlanFile
 from hedonic.settings import Settings
+from hedonic.supervisor import Supervisor
 from hedonic.turn import Turn
 from tests.answered import answered
 from tests.kept_home import DATASET, OLD, Champion, copied, kept_home, made_bento, record, write
@@ -193,6 +194,35 @@ def test_nothing_goes_while_the_log_cannot_be_asked(kept: Kept) -> None:
         swept(settings, log=away)
     assert all(whole(settings, champion) for champion in champions)
     assert collected(settings) == []
+
+
+def test_the_log_that_a_running_endpoint_was_told_to_write_to_is_asked_too(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, (first, second, *_) = kept
+    elsewhere = str(tmp_path / "elsewhere.db")
+    store = PredictionLogStore(elsewhere)
+    store.append([answered(dataset=DATASET, release=second.release)])
+    store.close()
+    monkeypatch.setattr(Supervisor, "names", lambda _: [f"endpoint-{DATASET}"])
+    monkeypatch.setattr(
+        Supervisor, "running_environment", lambda *_: {"HEDONIC_PREDICTION_LOG_URL": elsewhere}
+    )
+    swept(settings)
+    assert whole(settings, second)
+    assert there(settings, first) == set()
+
+
+def test_no_release_that_was_served_goes_where_there_is_no_log_and_none_was_declared_off(kept: Kept) -> None:
+    settings, champions = kept
+    (settings.home / "prediction_log.db").unlink()
+    with pytest.raises(UserError, match="Set HEDONIC_PREDICTION_LOG_URL as the service has it, or"):
+        swept(settings)
+    assert all(whole(settings, champion) for champion in champions)
+    assert collected(settings) == []
+    assert swept(settings, Retention(keep=1, days=120, now=LATER.now)).gone == ()  # nothing that was served
+    swept(settings, log=LogSettings(prediction_log_mode="off"))
+    assert there(settings, champions[0]) == set()
 
 
 def test_a_release_that_a_traffic_plan_names_stays(kept: Kept) -> None:

@@ -101,6 +101,28 @@ def test_a_bento_changed_together_with_its_list_of_files_is_not_what_the_history
     assert "the history recorded" in found.told
 
 
+def test_compiled_code_that_was_planted_in_a_bento_is_told_as_added(kept: Kept) -> None:
+    settings, (_, champion) = kept
+    folder = stored_bento(settings.bentos, champion.bento)
+    (folder / "click.pyc").write_bytes(b"planted")
+    (found,) = wrong(settings)
+    assert (found.kind, found.name) == ("bento", champion.bento)
+    assert f"click.pyc: not in {FILES}" in found.told
+
+
+def test_what_python_compiles_beside_a_served_bento_is_no_change_of_it(kept: Kept) -> None:
+    cache = stored_bento(kept[0].bentos, kept[1][0].bento) / "src" / "hedonic" / "__pycache__"
+    cache.mkdir()
+    (cache / "a.cpython-312.pyc").write_bytes(b"compiled")
+    assert wrong(kept[0]) == []
+
+
+def test_a_bento_without_its_list_is_refused_where_the_history_recorded_one(kept: Kept) -> None:
+    (stored_bento(kept[0].bentos, kept[1][0].bento) / FILES).unlink()
+    (found,) = wrong(kept[0])
+    assert f"{FILES}: missing, and the history recorded" in found.told
+
+
 def test_a_bento_whose_code_and_list_were_changed_has_another_digest_than_its_tag(kept: Kept) -> None:
     folder = stored_bento(kept[0].bentos, kept[1][0].bento)
     (folder / "src" / "hedonic" / "a.py").write_text("A = 2\n")

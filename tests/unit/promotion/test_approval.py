@@ -104,6 +104,17 @@ def test_of_several_one_is_chosen_by_release_or_version(history, releases, park)
         find_parked(history, releases, DATASET, release="ff00")
 
 
+def test_the_version_that_the_history_has_counts_and_not_that_of_a_file_beside_the_release(
+    history, releases, park
+):
+    first, second = park(11.0, version=7), park(12.0, version=8)
+    record = {"dataset": DATASET, "release": second.release, "created_by": "eve", "created_at": "x"}
+    path = releases / DATASET / second.release / "record.json"
+    path.write_text(json.dumps({**record, "version": "7"}))
+    assert find_parked(history, releases, DATASET, version="7") == first
+    assert find_parked(history, releases, DATASET, version="8") == second
+
+
 def test_where_nothing_was_parked_there_is_nothing_to_approve(history, releases):
     with pytest.raises(UserError, match="tiny_town: no verdict awaits approval. Parked so far: none"):
         find_parked(history, releases, DATASET)

@@ -40,6 +40,18 @@ def test_a_version_is_a_version_before_it_is_the_beginning_of_a_digest(town):
         assert choose(town, str(n + 1)).target.release == release.name
 
 
+def test_a_version_is_that_of_the_history_and_not_of_the_file_beside_the_release(town):
+    told = dict(
+        zip((release.name for release in town.releases[:3]), (2, 1, 3), strict=True)
+    )  # files: 1, 2, 3
+    records = tuple(
+        record.model_copy(update={"version": told[record.release]})
+        for record in town.history.records(DATASET)
+    )
+    found = choose_target(records, town.settings.releases / DATASET, DATASET, "2")
+    assert found.target.release == town.releases[0].name
+
+
 def test_the_champion_is_no_target_and_the_others_are_told(town):
     with pytest.raises(
         UserError, match=r"is the champion already\. There: \w{12} \(version 1\), \w{12} \(version 2\)\."

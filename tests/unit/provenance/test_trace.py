@@ -147,18 +147,27 @@ def test_rows_set_aside_otherwise_give_another_split(home: LivedIn) -> None:
     assert checks(traced(home))["split"].status == "verified"
 
 
-def test_what_is_gone_is_missing_and_no_problem(home: LivedIn) -> None:
+def test_what_is_gone_and_was_not_collected_is_missing_and_a_problem(home: LivedIn) -> None:
     home.answered()
     (home.settings.snapshots / "houses" / home.snapshot.digest / "snapshot.parquet").unlink()
     (home.settings.root / home.contract.source.uri).unlink()
     trace = traced(home)
     assert {checks(trace)[what].status for what in ("snapshot", "source")} == {"missing"}
     assert checks(trace)["split"].status == "unchecked"
-    assert trace.problems == ()
+    (problem,) = trace.problems
+    assert problem.startswith(f"snapshot {home.snapshot.digest} of release {home.release[:16]} is missing")
     (home.folder / "manifest.json").unlink()
     gone = traced(home)
     assert (checks(gone)["release"].status, gone.answers[0].problem) == ("missing", "the release is not here")
-    assert gone.problems == ()
+    told = [problem.partition(" ")[0] for problem in gone.problems]
+    assert sorted(told) == ["release", "snapshot"]
+
+
+def test_what_is_around_a_release_may_be_gone_and_that_is_no_problem(home: LivedIn) -> None:
+    home.answered()
+    (home.settings.root / home.contract.source.uri).unlink()
+    trace = traced(home)
+    assert (checks(trace)["source"].status, trace.problems) == ("missing", ())
 
 
 def test_what_was_collected_is_told_from_what_is_missing(home: LivedIn) -> None:
@@ -170,7 +179,9 @@ def test_what_was_collected_is_told_from_what_is_missing(home: LivedIn) -> None:
         Entry(dataset="houses", kind="collected", release=home.release, actor="ben", reason="gc --keep 3")
     )
     history.close()
-    found = checks(traced(home))
+    trace = traced(home)
+    found = checks(trace)
+    assert trace.problems == ()
     assert {found[what].status for what in ("release", "judged model", "contract")} == {"collected"}
     assert found["release"].told.endswith("by ben: gc --keep 3")
     assert (
