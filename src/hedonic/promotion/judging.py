@@ -15,11 +15,10 @@ from hedonic.promotion.evaluation import Comparison, Evaluation
 from hedonic.promotion.gate import decide
 from hedonic.promotion.latency import latency_ms
 from hedonic.promotion.record import Record
+from hedonic.promotion.served_refit import size_mb
 from hedonic.promotion.simplicity import Choice
 from hedonic.promotion.slice_gate import part_findings
 from hedonic.promotion.verdict import Verdict
-
-BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ def judge(
     model = store.load(candidate)
     rival = contest(data, model, candidate.digest, champion)
     rows, holdout = take(data.columns, data.split.holdout), data.holdout_digest
-    files = [path for path in store.folder(candidate).rglob("*") if path.is_file()]
     verdict = decide(
         policy,
         evaluation.figures,
@@ -71,7 +69,7 @@ def judge(
         n_trees=candidate.n_trees,
         max_leaves=candidate.max_leaves,
         latency_ms=latency_ms(model, data),
-        size_mb=sum(path.stat().st_size for path in files) / BYTES_PER_MB,
+        size_mb=size_mb(store.folder(candidate)),
         seed=candidate.recipe.seed,
     )
     return Judgement(verdict.model_copy(update={"holdout": holdout}), rival.comparison)
