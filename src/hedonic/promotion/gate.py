@@ -126,7 +126,7 @@ def _leak_finding(n_leaked: int | None) -> Finding:
     if n_leaked is None:
         sentence = (
             "which of the compared rows the champion has seen cannot be told: a column by which it knows its "
-            "rows is gone"
+            "rows is gone or is another"
         )
         return Finding(check="unseen-rows", outcome="issue", limit=0, sentence=sentence)
     return Finding(

@@ -14,6 +14,7 @@ from hedonic.promotion.comparison import contest, count_looks
 from hedonic.promotion.evaluation import Comparison, Evaluation
 from hedonic.promotion.gate import decide
 from hedonic.promotion.latency import latency_ms
+from hedonic.promotion.own_limits import priced_finding
 from hedonic.promotion.record import Record
 from hedonic.promotion.served_refit import size_mb
 from hedonic.promotion.simplicity import Choice
@@ -58,6 +59,7 @@ def judge(
         candidate=candidate.digest,
         champion=rival.champion,
         findings=[
+            priced_finding(evaluation.n_unpriced, evaluation.n_rows),
             *([choice.finding] if choice.finding else []),
             *part_findings(policy.slices, policy.confidence, evaluation.slices),
             *behaviour_findings(data.contract, rows, lambda asked: model.estimate(asked).estimate),

@@ -44,6 +44,20 @@ def limit_finding(limit: Limit, value: float | None) -> Finding:
     return Finding(check=check, outcome=outcome, value=value, limit=bound, sentence=sentence)
 
 
+def priced_finding(n_unpriced: int, n_rows: int) -> Finding:
+    """Return whether the candidate gives every holdout row a price: an estimate above 0."""
+    return Finding(
+        check="prices",
+        outcome="issue" if n_unpriced else "passed",
+        value=n_unpriced,
+        limit=0,
+        sentence=f"the candidate gives {n_unpriced:,} of {n_rows:,} holdout rows no price above 0; its "
+        "figures are of the others. Learn on the log scale: target.scale: log"
+        if n_unpriced
+        else f"the candidate gives each of {n_rows:,} holdout rows a price above 0",
+    )
+
+
 def budget_findings(
     policy: GatePolicy, *, n_trees: int, max_leaves: int, latency_ms: float | None, size_mb: float | None
 ) -> list[Finding]:

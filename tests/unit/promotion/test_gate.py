@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hedonic.data.gate_policy import GatePolicy, Limit, SliceGate
 from hedonic.promotion.gate import Finding, PairedScores, Verdict, decide
+from hedonic.promotion.own_limits import priced_finding
 
 OPEN = GatePolicy(limits=(Limit(metric="log_rmse", maximum=0.25),), margin=0.25, resamples=200)
 GOOD = {"log_rmse": 0.2}
@@ -570,3 +571,13 @@ def test_files_within_their_budget_pass_and_larger_ones_refuse():
     assert found.sentence == "2.5 MB of files, over the budget of 2"
     assert finding(decide(policy, GOOD), "size").outcome == "not applicable"
     assert not any(reason.check == "size" for reason in decide(OPEN, GOOD, size_mb=2000).reasons)
+
+
+@pytest.mark.parametrize(("n_unpriced", "outcome"), [(0, "passed"), (1, "issue")])
+def test_a_candidate_that_gives_a_row_no_price_is_refused(n_unpriced, outcome):
+    one = priced_finding(n_unpriced, 120)
+    assert (one.check, one.outcome, one.value, one.limit) == ("prices", outcome, n_unpriced, 0)
+    told = (
+        "1 of 120 holdout rows no price above 0" if n_unpriced else "each of 120 holdout rows a price above 0"
+    )
+    assert f"the candidate gives {told}" in one.sentence
