@@ -41,8 +41,9 @@ def make_release(
 ) -> Made:
     """Return the release: of the judged model, or of its recipe refitted by the contract's policy."""
     from hedonic.lineage import code_digest, lock_digest, step_sources
-    from hedonic.promotion.making import RefitDisagrees, make_content
+    from hedonic.promotion.making import make_content
     from hedonic.promotion.release import write_release
+    from hedonic.promotion.served_refit import RefitDisagrees
     from hedonic.serving.predictor import Predictor
 
     settings = load_settings()
@@ -60,7 +61,7 @@ def make_release(
             answers=lambda model, instances: Predictor(model).predict(instances),
         )
     except RefitDisagrees as err:
-        refused = verdict.joined_by(err.finding)
+        refused = verdict.joined_by(*err.findings)
         FlowRecord(settings, contract, run_id).revised(refused)
         logger().info(refused.summary)
         return Made(verdict=refused)

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from hedonic.data.contract import Contract
 from hedonic.data.snapshot import Snapshot
-from hedonic.data.table import Columns
+from hedonic.data.table import Columns, take
 from hedonic.data.validated import ValidationReport
 from hedonic.model import plots as model_plots
 from hedonic.model.plots import write_png
 from hedonic.promotion import plots as holdout_plots
-from hedonic.promotion.evaluation import Comparison, Evaluation, slice_labels
+from hedonic.promotion.evaluation import Comparison, Evaluation, is_price, slice_labels
 from hedonic.promotion.verdict import Verdict
 from hedonic.settings import Settings
 from hedonic.tracking import TAG_FLOW_RUN, Status, Tracking, TrialRecord
@@ -125,7 +125,9 @@ class FlowRecord:
         tracking.log_curve(step, "loss", candidate.curve)
 
     def evaluated(self, evaluation: Evaluation, holdout: Columns, estimate: Vector, report: Path) -> None:
-        """Put the evaluation on the run, and below it the plots of the holdout."""
+        """Put the evaluation on the run, and below it the plots of the rows that it was measured on."""
+        priced = np.flatnonzero(is_price(estimate))
+        holdout, estimate = take(holdout, priced), estimate[priced]
         actual = holdout[self.contract.target.column]
         tracking = self.tracking
         with _figures(_holdout_figures(self.contract, holdout, actual, estimate)) as files:

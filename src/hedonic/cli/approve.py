@@ -33,10 +33,12 @@ def approve(
     debug: DebugOption = False,
 ) -> None:
     """Make the release that awaits approval champion, and serve it."""
+    from hedonic.monitoring.repair import require_repaired
     from hedonic.rollback.fallback import roll_out_or_fall_back
 
     settings, console = load_settings(), terminal(as_json=as_json)
     contract = load_contract(settings.expectations / f"{dataset}.yaml")
+    require_repaired(settings, dataset)
     with closing(open_history(settings)) as history:
         parked = find_parked(history, settings.releases, dataset, release=release, version=version)
         record = approve_parked(history, settings.releases, parked, actor=actor(), reason=reason)
@@ -62,7 +64,10 @@ def reject(
     debug: DebugOption = False,
 ) -> None:
     """Refuse the release that awaits approval; the champion stays."""
+    from hedonic.monitoring.repair import require_repaired
+
     settings = load_settings()
+    require_repaired(settings, dataset)
     with closing(open_history(settings)) as history:
         parked = find_parked(history, settings.releases, dataset, release=release, version=version)
         record = reject_parked(history, parked, actor=actor(), reason=reason)

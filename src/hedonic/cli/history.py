@@ -12,8 +12,9 @@ from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, termin
 from hedonic.cli.status import has_history
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.history import History, Record, open_history
-from hedonic.promotion.reign import Reign
+from hedonic.promotion.reign import Reign, reign_at
 from hedonic.promotion.standing import standings
+from hedonic.promotion.whole_history import require_whole, told_broken
 from hedonic.settings import Settings, load_settings
 
 _SHOWN = 12
@@ -35,7 +36,7 @@ def history(
     else:
         _show(records)
     if problems:
-        raise HedonicError(f"the history is not whole: {'; '.join(problems)}. Restore it from a backup.")
+        raise HedonicError(told_broken(problems))
 
 
 def what_served(
@@ -46,9 +47,10 @@ def what_served(
 ) -> None:
     """Say which release was champion at a time, since when, until when and why."""
     time = read_time(at, datetime.now(UTC))
-    with closing(_existing_history(load_settings())) as opened:
-        reign = opened.champion_at(dataset, time)
-        records = opened.records(dataset)
+    settings = load_settings()
+    with closing(_existing_history(settings)) as opened:
+        records = require_whole(opened, settings.home, dataset)
+    reign = reign_at(records, time)
     if reign is None and not records:
         raise UserError(f"{dataset}: the history knows nothing of it. Known: hedonic history")
     if as_json:

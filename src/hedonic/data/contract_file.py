@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from hedonic.data.contract import Contract
+from hedonic.data.contract_problems import level_problems
 from hedonic.errors import ContractError
 
 FORMAT_VERSION = 1
@@ -45,6 +46,8 @@ def load_contract(path: Path) -> Contract:
     except ValidationError as err:
         problems = [f"{path}:{_line(root, e['loc'])}: {_where(e['loc'])}{_fix(e)}" for e in err.errors()]
         raise ContractError("\n".join(problems)) from err
+    if unkept := level_problems(contract.gate):
+        raise ContractError(f"{path}:{_line(root, ('gate',))}: gate: {'; '.join(unkept)}")
     if contract.name != path.stem:
         raise ContractError(
             f"{path}:{_line(root, ('name',))}: name is {contract.name!r} but the file is "

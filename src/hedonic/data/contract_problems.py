@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from typing import TYPE_CHECKING
 
 from hedonic.data.rules import RowRule
@@ -10,11 +11,33 @@ from hedonic.data.rules import RowRule
 if TYPE_CHECKING:
     from hedonic.data.behaviour_policy import Direction, Invariance
     from hedonic.data.contract import Contract
+    from hedonic.data.gate_policy import GatePolicy
+
+FEWEST_BEYOND = 5
+"""How many resamples must lie below a bootstrap's bound for it to be believed."""
 
 
 def problems_of(contract: Contract) -> list[str]:
     """Return each name that is not known, each role that is missing or given twice, in a sentence."""
     return [*_column_problems(contract), *_reference_problems(contract), *_gate_problems(contract)]
+
+
+def level_problems(gate: GatePolicy) -> list[str]:
+    """Return why the gate's bootstrap cannot keep the level that it promises, in a sentence.
+
+    It is asked of a contract that somebody writes, and not of one that a release carries: what serves goes
+    on serving.
+    """
+    looks = gate.max_looks or 1
+    beyond = round(gate.resamples * (1 - gate.confidence) / looks, 6)
+    if beyond >= FEWEST_BEYOND:
+        return []
+    wanted = math.ceil(round(FEWEST_BEYOND * looks / (1 - gate.confidence), 6))
+    return [
+        f"{beyond:g} of {gate.resamples} resamples lie below the bound that one comparison needs, fewer than "
+        f"{FEWEST_BEYOND}, so gate.confidence {gate.confidence:g} is not kept: set gate.resamples to "
+        f"{wanted} or more, or lower gate.max_looks or gate.confidence"
+    ]
 
 
 def _column_problems(contract: Contract) -> list[str]:

@@ -22,8 +22,8 @@ from hedonic.settings import Settings
 Kind = Literal[
     "run-failed", "data-refused", "verdict-refused", "champion-promoted", "canary-stopped", "worker-lost",
     "schedule-missed", "automation-failed", "part-restarted", "part-down", "data-changed",
-    "approval-awaited", "alias-moved", "history-truncated", "rolled-back", "rollback-failed",
-    "champion-refused",
+    "approval-awaited", "alias-moved", "history-broken", "history-truncated",
+    "rolled-back", "rollback-failed", "champion-refused",
 ]  # fmt: skip
 
 Given = ParamSpec("Given")

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from hedonic.errors import HedonicError
 from hedonic.monitoring.alerts import Alert, AlertBook
-from hedonic.promotion.agreement import Disagreement
+from hedonic.promotion.agreement import UNBELIEVED, Disagreement
 from hedonic.promotion.history import open_history
 from hedonic.promotion.pointer import read_pointer
 from hedonic.promotion.projection import project
@@ -33,18 +33,19 @@ def repair(settings: Settings, dataset: str) -> tuple[Disagreement, ...]:
                     text=one.sentence,
                 )
             )
-        elif one.kind == "history-truncated":
+        elif one.kind in ("history-truncated", "history-broken"):
+            told = "lacks records" if one.kind == "history-truncated" else "was changed"
             book.raise_(
                 Alert(
-                    kind="history-truncated",
+                    kind=one.kind,
                     severity="critical",
-                    key=f"history-truncated:{dataset}",
+                    key=f"{one.kind}:{dataset}",
                     dataset=dataset,
-                    title=f"{dataset}: the history lacks records",
+                    title=f"{dataset}: the history {told}",
                     text=one.sentence,
                 )
             )
-    for kind in ("alias-moved", "history-truncated"):
+    for kind in ("alias-moved", *UNBELIEVED):
         if kind not in kinds:
             book.settle(f"{kind}:{dataset}")
     return found
@@ -63,11 +64,12 @@ def require_repaired(settings: Settings, dataset: str) -> None:
     """Return once the projections follow the history and something can be added to it.
 
     Raises:
-        HedonicError: the history lacks records, so nobody knows against what a candidate is to be judged.
+        HedonicError: the history was changed or lacks records, so nobody knows against what a candidate is
+            to be judged.
         WrongEnvironment: it is not of this process's environment.
     """
     with closing(open_history(settings)) as history:
         history.require_environment()
-    lost = [one.sentence for one in repair(settings, dataset) if one.kind == "history-truncated"]
+    lost = [one.sentence for one in repair(settings, dataset) if one.kind in UNBELIEVED]
     if lost:
         raise HedonicError(lost[0])

@@ -6,19 +6,23 @@ from typing import Literal
 
 from hedonic.data.contract import Frozen
 from hedonic.promotion.history import History
-from hedonic.promotion.record import Record
 from hedonic.promotion.registry.aliases import RegistryView, view
+from hedonic.promotion.whole_history import holds, told_broken, told_truncated
 from hedonic.settings import Settings
 
-DisagreementKind = Literal["alias-moved", "history-truncated", "registry-behind"]
+DisagreementKind = Literal["alias-moved", "history-broken", "history-truncated", "registry-behind"]
+
+UNBELIEVED: tuple[DisagreementKind, ...] = ("history-broken", "history-truncated")
+"""Kinds: of a history that is believed in nothing."""
 
 
 class Disagreement(Frozen):
     """Where MLflow and the history differ.
 
     Attributes:
-        kind: an alias that a person moved; a history that lacks what its head in MLflow vouches for; or
-            a projection that was not written yet, as after a kill, which the next start repairs.
+        kind: an alias that a person moved; a history whose chain does not verify, or that lacks what its
+            head in MLflow vouches for; or a projection that was not written yet, as after a kill, which the
+            next start repairs.
         sentence: what, where, and what to do.
     """
 
@@ -27,13 +31,14 @@ class Disagreement(Frozen):
     sentence: str
 
 
-def head_tag(head: Record) -> str:
-    """Return the history's head as it is written in MLflow: number and hash, which vouch for all before."""
-    return f"{head.seq}:{head.hash}"
-
-
 def disagreements(settings: Settings, history: History, dataset: str) -> tuple[Disagreement, ...]:
-    """Return where MLflow differs from the history on a data set; nothing is repaired."""
+    """Return where MLflow differs from the history on a data set; nothing is repaired.
+
+    A history whose chain does not verify is told alone: what it says is not compared with anything.
+    """
+    if problems := history.verify_chain():
+        broken = f"{dataset}: {told_broken(problems)}"
+        return (Disagreement(kind="history-broken", dataset=dataset, sentence=broken),)
     champion = history.champion(dataset)
     seen = view(settings, dataset, champion.release if champion else None)
     if seen is None:
@@ -69,20 +74,10 @@ def disagreements(settings: Settings, history: History, dataset: str) -> tuple[D
 
 def _truncated(history: History, dataset: str, seen: RegistryView) -> Disagreement | None:
     """Return what the history lacks of the head that MLflow was told; None where it has it."""
-    if seen.head is None:
+    if seen.head is None or holds(history, seen.head):
         return None
-    number, _, digest = seen.head.partition(":")
-    found = history.at(int(number)) if number.isdigit() else None
-    if found is not None and found.hash == digest:
-        return None
-    what = "is another one" if found is not None else "is missing"
-    return Disagreement(
-        kind="history-truncated",
-        dataset=dataset,
-        sentence=f"{dataset}: record {number} of the history {what}: MLflow's tag of its head says "
-        f"{seen.head[:24]}. Records were taken away or written anew. Restore the history from a backup; if "
-        "it is this one that is to count, delete the tag hedonic.history.head of the registered model.",
-    )
+    lost = f"{dataset}: {told_truncated(history, seen.head)}"
+    return Disagreement(kind="history-truncated", dataset=dataset, sentence=lost)
 
 
 def _version(number: int | None) -> str:

@@ -18,7 +18,7 @@ from hedonic.model.artifact import PortableModel, folder_digest
 from hedonic.model.derivation import Sources
 from hedonic.model.manifest import JUDGED, MODEL, SEEN_ROWS, Manifest, verify_release
 from hedonic.model.plain_files import read_array
-from hedonic.promotion.evaluation import Comparison, compare, paired_losses, slice_labels
+from hedonic.promotion.evaluation import Comparison, compare, is_price, priced_losses, slice_labels
 from hedonic.promotion.gate import PairedScores
 from hedonic.promotion.record import JUDGED as JUDGED_KINDS
 from hedonic.promotion.record import Record
@@ -35,7 +35,8 @@ class Contest:
 
     Attributes:
         champion: digest of its judged model; None when there is no champion.
-        scores, comparison: None when there is no champion, or when it could not be scored.
+        scores: None when there is no champion, or when it could not be scored.
+        comparison: None then too, and where the candidate gives a row no price above 0.
         n_leaked: of the compared rows, how many the champion has seen; None when it cannot be told.
         n_own_leaked: how many the candidate has seen; None where rows have no id.
         unscored: why the champion could not be scored.
@@ -78,13 +79,16 @@ def contest(
     except UnscoredChampion as err:
         return Contest(digest, None, leaked, own, None, unscored=str(err))
     actual, ours = rows[data.contract.target.column], candidate.estimate(rows).estimate
+    scores = PairedScores(
+        candidate=priced_losses(actual, ours),
+        champion=priced_losses(actual, theirs),
+        slices=slice_labels(data.contract, rows, actual),
+    )
+    if not is_price(ours).all():
+        return Contest(digest, scores, leaked, own, None)
     return Contest(
         champion=digest,
-        scores=PairedScores(
-            candidate=paired_losses(actual, ours),
-            champion=paired_losses(actual, theirs),
-            slices=slice_labels(data.contract, rows, actual),
-        ),
+        scores=scores,
         n_leaked=leaked,
         n_own_leaked=own,
         comparison=compare(
@@ -129,18 +133,30 @@ def _estimate(contract: Contract, champion: PortableModel, rows: Columns) -> Vec
     if problems:
         raise UnscoredChampion("; ".join(problems))
     try:
-        return champion.estimate(rows).estimate
+        estimate = champion.estimate(rows).estimate
     except HedonicError as err:
         raise UnscoredChampion(str(err)) from err
+    unpriced = np.flatnonzero(~is_price(estimate))
+    if len(unpriced):
+        raise UnscoredChampion(
+            f"it gives {len(unpriced):,} of {len(estimate):,} rows no price above 0 "
+            f"(first row {unpriced[0]}: {estimate[unpriced[0]]:g})"
+        )
+    return estimate
 
 
 def _faults(contract: Contract, champion: Contract, name: str) -> list[str]:
     """Return why a column of the champion's is not what it was."""
-    now = next((column.type for column in contract.columns if column.name == name), None)
-    was = champion.column(name).type
+    now = next((column for column in contract.columns if column.name == name), None)
+    was = champion.column(name)
     if now is None:
         return [f"it needs the column {name!r}, which is gone"]
-    return [] if now == was else [f"it needs the column {name!r} as {was}, which is {now} now"]
+    if now.type != was.type:
+        return [f"it needs the column {name!r} as {was.type}, which is {now.type} now"]
+    # A unit that is stated for the first time says what the values were all along.
+    if was.unit is not None and now.unit is not None and now.unit != was.unit:
+        return [f"it needs the column {name!r} in {was.unit}, which is in {now.unit} now"]
+    return []
 
 
 def _own_leaked(data: TrainingData) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from hedonic.data.contract import Column, Contract, Frozen, Slice
 from hedonic.data.table import Columns, day
@@ -30,7 +31,16 @@ from hedonic.model.metrics import (
 if TYPE_CHECKING:
     from hedonic.model.artifact import Estimates
 
-__all__ = ["Comparison", "Evaluation", "compare", "evaluate", "paired_losses", "slice_labels"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "is_price",
+    "paired_losses",
+    "priced_losses",
+    "slice_labels",
+]
 
 Vector = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.object_]
@@ -112,7 +122,10 @@ class SliceMetrics(Frozen):
 
 
 class Evaluation(Report):
-    """What a candidate is worth on the holdout; in the target's unit."""
+    """What a candidate is worth on the holdout; in the target's unit.
+
+    Rows that it gives no price above 0 are counted in ``n_unpriced``; the figures are of the others.
+    """
 
     kind: ClassVar[str] = "evaluation"
 
@@ -126,6 +139,7 @@ class Evaluation(Report):
     intervals: tuple[IntervalFigures, ...]
     slices: tuple[SliceMetrics, ...]
     baselines: dict[str, Metrics]
+    n_unpriced: int = Field(default=0, exclude_if=lambda count: count == 0)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -194,20 +208,27 @@ def evaluate(
         baselines: the point estimates of the naive models, by name, each of shape (n_rows,).
         candidate_digest: the candidate's.
 
+    A naive model that gives a row no price above 0 is left out.
+
     Raises:
-        HedonicError: a price, an estimate or an interval is not a number that can be measured.
+        HedonicError: a sale price or an interval is not a number that can be measured, or no estimate is.
         ValueError: shapes that differ, or a slice's column that is not given.
     """
     point = estimates.estimate
     levels = {80: estimates.interval_80, 90: estimates.interval_90}
-    everything = np.ones(len(actual), dtype=np.bool_)
+    priced = is_price(point)
+    if not priced.all() and priced.sum() < MINIMUM_SLICE_ROWS:
+        raise HedonicError(
+            f"{contract.name}: the candidate gives {priced.sum()} of {len(actual):,} rows a price above 0"
+        )
 
     def intervals(rows: npt.NDArray[np.bool_]) -> tuple[IntervalFigures, ...]:
         return tuple(interval_figures(pct, actual[rows], point[rows], b[rows]) for pct, b in levels.items())
 
     def figures(name: str, label: str, rows: npt.NDArray[np.bool_]) -> SliceMetrics:
         n_rows = int(rows.sum())
-        if n_rows < MINIMUM_SLICE_ROWS:
+        rows = rows & priced
+        if rows.sum() < MINIMUM_SLICE_ROWS:
             return SliceMetrics(slice=name, label=label, n_rows=n_rows)
         return SliceMetrics(
             slice=name,
@@ -223,12 +244,30 @@ def evaluate(
         candidate_digest=candidate_digest,
         unit=contract.target.unit,
         n_rows=len(actual),
-        overall=measure(actual, point),
-        ratio_study=ratio_study(actual, point),
-        intervals=intervals(everything),
+        overall=measure(actual[priced], point[priced]),
+        ratio_study=ratio_study(actual[priced], point[priced]),
+        intervals=intervals(priced),
         slices=tuple(figures(*part) for part in _parts(contract, columns, actual)),
-        baselines={name: measure(actual, baseline) for name, baseline in sorted(baselines.items())},
+        baselines={
+            name: measure(actual, baseline)
+            for name, baseline in sorted(baselines.items())
+            if is_price(baseline).all()
+        },
+        n_unpriced=int((~priced).sum()),
     )
+
+
+def is_price(estimate: Vector) -> npt.NDArray[np.bool_]:
+    """Return which estimates are prices: finite and above 0, shape (n_rows,)."""
+    return np.asarray(np.isfinite(estimate) & (estimate > 0))
+
+
+def priced_losses(actual: Vector, estimate: Vector) -> Vector:
+    """Return each row's absolute log error, shape (n_rows,); NaN where the estimate is no price."""
+    losses, priced = np.full(len(actual), np.nan), is_price(estimate)
+    if priced.any():
+        losses[priced] = paired_losses(actual[priced], estimate[priced])
+    return losses
 
 
 def compare(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hedonic.data.gate_policy import GatePolicy
-from hedonic.promotion.own_limits import budget_finding, limit_findings
+from hedonic.promotion.own_limits import budget_findings, limit_findings
 from hedonic.promotion.paired import PairedScores, compare_losses
 from hedonic.promotion.slice_gate import worsening_findings
 from hedonic.promotion.verdict import CHAMPION_SCORED, Finding, Kind, Verdict
@@ -67,10 +67,9 @@ def decide(
     has_champion = not (champion is None and scores is None)
     own = [
         *limit_findings(policy.limits, figures, has_champion=has_champion),
-        budget_finding("trees", n_trees or None, policy.max_trees, "trees"),
-        budget_finding("leaves", max_leaves or None, policy.max_leaves, "leaves in the largest tree"),
-        budget_finding("latency", latency_ms, policy.max_latency_ms, "ms for one prediction"),
-        *([budget_finding("size", size_mb, policy.max_size_mb, "MB of files")] if policy.max_size_mb else []),
+        *budget_findings(
+            policy, n_trees=n_trees, max_leaves=max_leaves, latency_ms=latency_ms, size_mb=size_mb
+        ),
         *findings,
         _own_leak_finding(n_own_leaked),
     ]
@@ -127,7 +126,7 @@ def _leak_finding(n_leaked: int | None) -> Finding:
     if n_leaked is None:
         sentence = (
             "which of the compared rows the champion has seen cannot be told: a column by which it knows its "
-            "rows is gone"
+            "rows is gone or is another"
         )
         return Finding(check="unseen-rows", outcome="issue", limit=0, sentence=sentence)
     return Finding(

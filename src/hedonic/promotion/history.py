@@ -203,14 +203,22 @@ class History:
 
     def verify_chain(self) -> tuple[str, ...]:
         """Return what is wrong with the chain, a sentence a record; empty when it is whole."""
-        problems: list[str] = []
-        previous, seq = GENESIS, 0
         with self._transaction() as connection:
-            for row in connection.execute(select(_records).order_by(_records.c.seq)):
-                seq += 1
-                problems += [f"record {row.seq}: {what}" for what in _faults(row, seq, previous)]
-                seq, previous = row.seq, row.hash
-        return tuple(problems)
+            return tuple(problem for _, problems in _verified(connection) for problem in problems)
+
+    def verified_records(self, dataset: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+        """Return the records of a data set, oldest first, and what is wrong with the chain of all.
+
+        They are read in one pass; of a chain that is not whole none is returned.
+        """
+        bodies: list[str] = []
+        problems: list[str] = []
+        with self._transaction() as connection:
+            for row, found in _verified(connection):
+                problems += found
+                if row.dataset == dataset:
+                    bodies.append(row.body)
+        return () if problems else tuple(map(parse_record, bodies)), tuple(problems)
 
     def close(self) -> None:
         """Close the store's connections."""
@@ -316,6 +324,14 @@ def _last(connection: Connection) -> Record | None:
 def _first(connection: Connection, query: Any) -> Record | None:
     row = connection.execute(query.order_by(_records.c.seq.desc()).limit(1)).first()
     return parse_record(row.body) if row else None
+
+
+def _verified(connection: Connection) -> Iterator[tuple[Row[Any], list[str]]]:
+    """Give each record with what is wrong with it, oldest first."""
+    previous, seq = GENESIS, 0
+    for row in connection.execute(select(_records).order_by(_records.c.seq)):
+        yield row, [f"record {row.seq}: {what}" for what in _faults(row, seq + 1, previous)]
+        seq, previous = row.seq, row.hash
 
 
 def _faults(row: Row[Any], seq: int, previous: str) -> Iterator[str]:

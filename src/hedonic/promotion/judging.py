@@ -14,12 +14,12 @@ from hedonic.promotion.comparison import contest, count_looks
 from hedonic.promotion.evaluation import Comparison, Evaluation
 from hedonic.promotion.gate import decide
 from hedonic.promotion.latency import latency_ms
+from hedonic.promotion.own_limits import priced_finding
 from hedonic.promotion.record import Record
+from hedonic.promotion.served_refit import size_mb
 from hedonic.promotion.simplicity import Choice
 from hedonic.promotion.slice_gate import part_findings
 from hedonic.promotion.verdict import Verdict
-
-BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,6 @@ def judge(
     model = store.load(candidate)
     rival = contest(data, model, candidate.digest, champion)
     rows, holdout = take(data.columns, data.split.holdout), data.holdout_digest
-    files = [path for path in store.folder(candidate).rglob("*") if path.is_file()]
     verdict = decide(
         policy,
         evaluation.figures,
@@ -60,6 +59,7 @@ def judge(
         candidate=candidate.digest,
         champion=rival.champion,
         findings=[
+            priced_finding(evaluation.n_unpriced, evaluation.n_rows),
             *([choice.finding] if choice.finding else []),
             *part_findings(policy.slices, policy.confidence, evaluation.slices),
             *behaviour_findings(data.contract, rows, lambda asked: model.estimate(asked).estimate),
@@ -71,7 +71,7 @@ def judge(
         n_trees=candidate.n_trees,
         max_leaves=candidate.max_leaves,
         latency_ms=latency_ms(model, data),
-        size_mb=sum(path.stat().st_size for path in files) / BYTES_PER_MB,
+        size_mb=size_mb(store.folder(candidate)),
         seed=candidate.recipe.seed,
     )
     return Judgement(verdict.model_copy(update={"holdout": holdout}), rival.comparison)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from hedonic.data.contract import Contract
 from hedonic.data.split import identity_columns
 from hedonic.data.table import day, n_rows, take
 from hedonic.data.training_data import TrainingData
-from hedonic.errors import HedonicError
 from hedonic.model.artifact import PortableModel
 from hedonic.model.manifest import Golden, ManifestFacts
 from hedonic.model.recipe import Recipe
@@ -20,27 +18,11 @@ from hedonic.model.study import Study
 from hedonic.model.training import refit
 from hedonic.promotion.comparison import KNOWN_BY
 from hedonic.promotion.release import ReleaseContent
-from hedonic.promotion.verdict import Finding
+from hedonic.promotion.served_refit import require_fit_to_serve
 
 N_GOLDEN = 20
 
-REFIT_AGREES = "refit-agrees"
-"""Check: whether the refitted model is near the judged one."""
-
 Answers = Callable[[PortableModel, Sequence[dict[str, Any]]], list[dict[str, Any]]]
-
-
-class RefitDisagrees(HedonicError):
-    """The refitted model is not the one that was judged.
-
-    Attributes:
-        finding: which refuses it.
-    """
-
-    def __init__(self, finding: Finding) -> None:
-        """Say what the finding says."""
-        super().__init__(finding.sentence)
-        self.finding = finding
 
 
 def make_content(
@@ -67,13 +49,14 @@ def make_content(
         answers: the served answers of a model to rows as a caller sends them.
 
     Raises:
-        RefitDisagrees: the refitted model differs from the judged one beyond the contract's band.
+        RefitDisagrees: the refitted model differs from the judged one beyond the contract's band, or fails
+            a budget or a behaviour that the gate asks of a model.
     """
     policy = data.contract.refit
     served, kept = judged, None
     if policy.policy == "latest":
         served, kept = refit(data.contract, data.columns, recipe, judged), judged
-        _require_agreement(data, served, judged)
+        require_fit_to_serve(data, served, judged)
     instances = golden_instances(data)
     return ReleaseContent(
         model=served,
@@ -98,27 +81,6 @@ def make_content(
             reproducible=not study.cut_by_time,
         ),
     )
-
-
-def _require_agreement(data: TrainingData, served: PortableModel, judged: PortableModel) -> None:
-    """Refuse a refit that prices the holdout otherwise than the judged model beyond the band."""
-    holdout = take(data.columns, data.split.holdout)
-    theirs, ours = judged.estimate(holdout).estimate, served.estimate(holdout).estimate
-    apart_pct = 100 * float(np.median(np.abs(ours / theirs - 1)))
-    band_pct = data.contract.refit.agreement_mdape_pct
-    if not apart_pct <= band_pct:
-        raise RefitDisagrees(
-            Finding(
-                check=REFIT_AGREES,
-                outcome="issue",
-                value=apart_pct if math.isfinite(apart_pct) else None,
-                limit=band_pct,
-                sentence=(
-                    f"the refitted model differs from the judged one by a median of {apart_pct:.2f} % on the "
-                    f"holdout; refit.agreement_mdape_pct is {band_pct:g}. What did the latest rows change?"
-                ),
-            )
-        )
 
 
 def golden_instances(data: TrainingData) -> list[dict[str, Any]]:

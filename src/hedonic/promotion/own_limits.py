@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hedonic.data.gate_policy import Limit
+from hedonic.data.gate_policy import GatePolicy, Limit
 from hedonic.promotion.verdict import Finding, Outcome
 
 
@@ -42,6 +42,34 @@ def limit_finding(limit: Limit, value: float | None) -> Finding:
         within = " to ".join(f"{end:g}" for end in ends if end is not None)
         sentence = f"{limit.metric} is {value:.6g}, within the limit of {within}"
     return Finding(check=check, outcome=outcome, value=value, limit=bound, sentence=sentence)
+
+
+def priced_finding(n_unpriced: int, n_rows: int) -> Finding:
+    """Return whether the candidate gives every holdout row a price: an estimate above 0."""
+    return Finding(
+        check="prices",
+        outcome="issue" if n_unpriced else "passed",
+        value=n_unpriced,
+        limit=0,
+        sentence=f"the candidate gives {n_unpriced:,} of {n_rows:,} holdout rows no price above 0; its "
+        "figures are of the others. Learn on the log scale: target.scale: log"
+        if n_unpriced
+        else f"the candidate gives each of {n_rows:,} holdout rows a price above 0",
+    )
+
+
+def budget_findings(
+    policy: GatePolicy, *, n_trees: int, max_leaves: int, latency_ms: float | None, size_mb: float | None
+) -> list[Finding]:
+    """Return a finding for each budget of the contract; 0 trees or leaves where a model has none."""
+    found = [
+        budget_finding("trees", n_trees or None, policy.max_trees, "trees"),
+        budget_finding("leaves", max_leaves or None, policy.max_leaves, "leaves in the largest tree"),
+        budget_finding("latency", latency_ms, policy.max_latency_ms, "ms for one prediction"),
+    ]
+    if policy.max_size_mb:
+        found.append(budget_finding("size", size_mb, policy.max_size_mb, "MB of files"))
+    return found
 
 
 def budget_finding(check: str, value: float | None, limit: float, unit: str) -> Finding:

@@ -102,10 +102,23 @@ def weigh_simple(
         family: of the study's model.
         seed: of the bootstrap.
     """
-    low = lower_bound_of_mean(found - simple, policy.confidence, policy.resamples, seed)
+    n_rows, gains = len(found), found - simple
+    if n_rows < MINIMUM_COMPARED_ROWS or not np.isfinite(gains).all():
+        why = (
+            f"only {n_rows} calibration rows to compare on, fewer than {MINIMUM_COMPARED_ROWS}"
+            if n_rows < MINIMUM_COMPARED_ROWS
+            else "one of them gives a calibration row no price above 0"
+        )
+        return Finding(
+            check="simple-model",
+            outcome="passed",
+            limit=-margin,
+            sentence=f"ridge is not shown to be as good as {family}: {why}",
+        )
+    low = lower_bound_of_mean(gains, policy.confidence, policy.resamples, seed)
     as_good = low > -margin
     told = (
-        f"mean absolute log error {simple.mean():.5f} against {found.mean():.5f} on {len(found):,} "
+        f"mean absolute log error {simple.mean():.5f} against {found.mean():.5f} on {n_rows:,} "
         f"calibration rows, with {100 * policy.confidence:g}% confidence a gain of at least {low:+.5f}; "
         f"the margin is {margin:g}"
     )

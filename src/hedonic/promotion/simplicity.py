@@ -8,7 +8,7 @@ from hedonic.data.training_data import TrainingData
 from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.recipe import Recipe
 from hedonic.model.study import Tuning
-from hedonic.promotion.evaluation import paired_losses
+from hedonic.promotion.evaluation import priced_losses
 from hedonic.promotion.paired import weigh_simple
 from hedonic.promotion.verdict import SIMPLE_SHIPS, Finding
 
@@ -58,8 +58,8 @@ def choose(
     finding = weigh_simple(
         gate,
         gate.simple.margin,
-        paired_losses(actual, store.load(candidate).estimate(rows).estimate),
-        paired_losses(actual, ridge.model.estimate(rows).estimate),
+        priced_losses(actual, store.load(candidate).estimate(rows).estimate),
+        priced_losses(actual, ridge.model.estimate(rows).estimate),
         family=family,
         seed=recipe.seed,
     )

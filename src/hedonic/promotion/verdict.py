@@ -60,10 +60,10 @@ class Verdict(Frozen):
         """Return the findings that speak against the candidate."""
         return tuple(finding for finding in self.reasons if finding.outcome == "issue")
 
-    def joined_by(self, finding: Finding) -> Verdict:
-        """Return the verdict with one more finding; an issue refuses what was promoted."""
-        reasons = (*self.reasons, finding)
-        if self.promoted and finding.outcome == "issue":
+    def joined_by(self, *findings: Finding) -> Verdict:
+        """Return the verdict with more findings; an issue refuses what was promoted."""
+        reasons = (*self.reasons, *findings)
+        if self.promoted and any(finding.outcome == "issue" for finding in findings):
             refused = {"promoted": False, "kind": "refused", "reasons": reasons}
             return self.model_copy(update=refused)
         return self.model_copy(update={"reasons": reasons})

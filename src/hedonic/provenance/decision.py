@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from hedonic.data.contract import Frozen
 from hedonic.errors import HedonicError
 from hedonic.model.metrics import Metrics
-from hedonic.model.study import Study, Trial
+from hedonic.model.study import Study, Trial, Tuning
 from hedonic.promotion.evaluation import Comparison, Evaluation, Report
 from hedonic.promotion.record import CROWNING, Record
 from hedonic.promotion.study_report import StudyReport
@@ -89,17 +89,17 @@ def explain_decision(settings: Settings, dataset: str, version: str | None = Non
     compared = record.verdict.comparison if record.verdict else None
     comparison = _read(settings.reports, Comparison, compared, lost) if compared else None
     champion = _champion_before(record, history)
-    found = study.tuning.study if study else None
+    tuning = study.tuning if study else None
     return Decision(
         dataset=dataset,
         version=record.version,
         record=record,
         champion=champion,
-        metric=found.metric if found else None,
-        alternatives=tuple(_alternatives(found)) if found else (),
+        metric=tuning.study.metric if tuning else None,
+        alternatives=tuple(_alternatives(tuning)) if tuning else (),
         evaluation=evaluation,
         comparison=comparison,
-        why=tuple(_why(record, champion, found, evaluation, comparison)),
+        why=tuple(_why(record, champion, tuning, evaluation, comparison)),
         lost=tuple(lost),
     )
 
@@ -125,8 +125,8 @@ def _champion_before(record: Record, history: Sequence[Record]) -> Record | None
     return before[-1] if before else None
 
 
-def _alternatives(study: Study) -> Iterator[Alternative]:
-    tried = sorted((*study.trials, *study.baselines), key=lambda trial: trial.loss)
+def _alternatives(tuning: Tuning) -> Iterator[Alternative]:
+    tried = sorted((*tuning.study.trials, *tuning.study.baselines), key=lambda trial: trial.loss)
     for trial in tried:
         yield Alternative(
             family=trial.family,
@@ -134,19 +134,24 @@ def _alternatives(study: Study) -> Iterator[Alternative]:
             state=trial.state,
             loss=trial.loss if trial.state == "COMPLETE" else None,
             parameters=trial.parameters,
-            chosen=trial == study.best,
+            chosen=trial == tuning.trial,
         )
 
 
 def _why(
     record: Record,
     champion: Record | None,
-    study: Study | None,
+    tuning: Tuning | None,
     evaluation: Evaluation | None,
     comparison: Comparison | None,
 ) -> Iterator[str]:
-    if study is not None:
-        yield _chosen(study)
+    if tuning is not None:
+        yield _chosen(tuning.study)
+        if tuning.trial != tuning.study.best:
+            yield (
+                f"{_named(tuning.trial)} with {tuning.trial.loss:.5g} was judged in its place: it is "
+                "simpler, and was as good on the calibration rows within gate.simple"
+            )
     if evaluation is not None:
         beside = ", ".join(f"{name} {_figures(metrics)}" for name, metrics in evaluation.baselines.items())
         yield (

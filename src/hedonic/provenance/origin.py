@@ -20,7 +20,7 @@ from hedonic.model.manifest import (
     read_record,
 )
 from hedonic.model.plain_files import UNREADABLE
-from hedonic.promotion.record import CROWNING, Record
+from hedonic.promotion.record import CROWNING, JUDGED, Record
 from hedonic.serving.release_copy import copies_folder, fetch
 from hedonic.serving.source import BAKED, MODEL_PREFIX
 from hedonic.settings import Settings
@@ -76,6 +76,13 @@ class Origin:
     def crowning(self) -> Record | None:
         """Return the record that first made it champion; None where it never was."""
         return next((r for r in self.history if r.release == self.release and r.kind in CROWNING), None)
+
+    @cached_property
+    def bento(self) -> str | None:
+        """Return the tag of its bento; of a release that was never champion, that of its verdict's record."""
+        if self.crowning is not None:
+            return self.crowning.bento
+        return next((r.bento for r in self.history if r.release == self.release and r.kind in JUDGED), None)
 
     def collected(self, digest: str) -> Record | None:
         """Return the record that says that what has this digest was let go."""

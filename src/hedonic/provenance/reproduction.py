@@ -183,7 +183,7 @@ def _results(origin: Origin, scratch: Settings, rebuilt: Path) -> Iterator[Check
     )
     yield compared("served model", folder_digest(release / MODEL), folder_digest(rebuilt / MODEL))
     yield compared("release", origin.release, rebuilt.name)
-    tag = origin.crowning.bento if origin.crowning else None
+    tag = origin.bento
     if tag is None or rebuilt.name != origin.release:
         yield unchecked(
             "bento", tag, "a bento is of one release, and this is another" if tag else "none recorded"
@@ -218,7 +218,7 @@ def _difference(
         found.append(f"manifest: {told}")
     if told := first_difference(release, rebuilt, {RECORD, "manifest.json"}):
         found.append(f"release: {told}")
-    tag = origin.crowning.bento if origin.crowning else None
+    tag = origin.bento
     if tag is None:
         found.append("bento: the history names none to compare with")
     elif rebuilt.name == origin.release:

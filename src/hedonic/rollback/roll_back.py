@@ -11,6 +11,7 @@ from hedonic.promotion.history import open_history
 from hedonic.promotion.pointer import project_pointer, read_pointer
 from hedonic.promotion.record import Record
 from hedonic.promotion.rollback_choice import Rollback, choose_target
+from hedonic.promotion.whole_history import require_whole
 from hedonic.roll_out import start_endpoint
 from hedonic.rollback.alerts import tell_rolled_back
 from hedonic.rollback.fallback import falling_back
@@ -74,10 +75,12 @@ def find_rollback(settings: Settings, contract: Contract, to: str | None) -> Rol
 
     Raises:
         UserError, ReleaseRefused: as ``choose_target``.
-        HedonicError: a roll-back before this one was killed before its endpoint was told, which it is now.
+        HedonicError: the history was changed or lacks records; or a roll-back before this one was killed
+            before its endpoint was told, which it is now.
     """
     with closing(open_history(settings)) as history:
-        records, pointer = history.records(contract.name), read_pointer(settings.home, contract.name)
+        records = require_whole(history, settings.home, contract.name)
+        pointer = read_pointer(settings.home, contract.name)
         project_pointer(history, settings.home, contract.name)
     champion = next((record for record in reversed(records) if record.crowns), None)
     told = pointer.release if pointer else None

@@ -65,6 +65,30 @@ def test_a_history_that_was_tampered_with_is_listed_and_fails(hedonic, history, 
     assert "record 1: its column kind says 'kept'" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("what-served", "tiny_town", "--at", "2026-01-01"),
+        ("approve", "tiny_town", "--reason", "x"),
+        ("reject", "tiny_town", "--reason", "x"),
+        ("rollback", "tiny_town"),
+    ],
+)
+def test_nobody_goes_by_a_history_that_was_tampered_with(hedonic, history, project, arguments):
+    contract = tiny_contract(serve={"port": 4000, "max_rows": 5})
+    (project / "expectations" / "tiny_town.yaml").write_text(json.dumps(contract.model_dump(mode="json")))
+    promote(history, A, None, "first", dataset="tiny_town")
+    store = sqlite3.connect(project / ".hedonic" / "history.db")
+    store.execute("DROP TRIGGER hedonic_history_no_update")
+    store.execute("UPDATE hedonic_history SET body = replace(body, 'ana', 'eve')")
+    store.commit()
+    store.close()
+    code, _, err = hedonic(*arguments)
+    assert code == 1
+    assert "tiny_town: the history is not whole: record 1: its content was changed" in " ".join(err.split())
+    assert len(history.records()) == 1
+
+
 @pytest.mark.parametrize("arguments", [("history",), ("what-served", "toy", "--at", "2026-01-01")])
 def test_before_anything_was_decided_there_is_no_history(hedonic, project, arguments):
     code, _, err = hedonic(*arguments)

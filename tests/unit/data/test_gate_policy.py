@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from pydantic import ValidationError
 
 from hedonic.data.behaviour_policy import Change, CoveragePolicy, GoldenRow
 from hedonic.data.contract import Contract, dump_contract, parse_contract
+from hedonic.data.contract_file import load_contract
+from hedonic.errors import ContractError
 from tests.contracts import car_contract, house_contract
 
 AS_BEFORE = {
@@ -82,6 +85,34 @@ def test_what_is_asked_of_slices_is_part_of_it_too(key: str) -> None:
 def test_what_no_model_can_be_asked_is_refused(gate: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         cars(**gate)
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ({}, None),
+        ({"max_looks": 20}, None),
+        ({"max_looks": 21}, "4.7619 of 2000 resamples .* set gate.resamples to 2100 or more"),
+        ({"max_looks": 1000}, "0.1 of 2000 resamples .* set gate.resamples to 100000 or more"),
+        ({"max_looks": 1000, "resamples": 100_000}, None),
+        ({"confidence": 0.9, "max_looks": 20, "resamples": 1000}, None),
+        ({"resamples": 100}, None),
+        ({"resamples": 100, "confidence": 0.96}, "4 of 100 resamples .* set gate.resamples to 125 or more"),
+    ],
+)
+def test_a_contract_whose_resamples_cannot_keep_its_confidence_is_refused(
+    gate: dict[str, Any], told: str | None, tmp_path: Path
+) -> None:
+    contract = cars(**gate)
+    path = tmp_path / "cars.yaml"
+    path.write_text(dump_contract(contract))
+    if told is None:
+        assert load_contract(path) == contract
+    else:
+        with pytest.raises(ContractError, match=told):
+            load_contract(path)
+    # What a release carries is read all the same: it goes on serving.
+    assert parse_contract(dump_contract(contract)) == contract
 
 
 def test_the_date_of_a_sale_may_change_and_be_named() -> None:

@@ -86,6 +86,12 @@ def test_an_effect_that_is_not_a_number_is_an_issue(effect):
     assert (one.outcome, one.value) == ("issue", None)
 
 
+@pytest.mark.parametrize(("effect", "outcome"), [("not_higher", "issue"), ("not_lower", "passed")])
+def test_an_estimate_that_rises_a_little_is_higher(effect, outcome):
+    one = found(direction({"age": {"add": -2}}, effect))
+    assert (one.outcome, one.value) == (outcome, pytest.approx(0.2))
+
+
 def test_the_direction_is_that_of_the_mean_and_not_of_every_row():
     def mixed(columns):
         return np.exp(np.where(columns["doors"] == 3, -2.0, 1.0) * columns["age"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hedonic.model.training import fit_candidate
 from hedonic.model.tuning import make_folds
 from hedonic.promotion.comparison import KNOWN_BY, contest, count_looks
 from hedonic.promotion.evaluation import paired_losses
+from hedonic.promotion.gate import decide
 from hedonic.promotion.record import Record
 from hedonic.promotion.release import ReleaseContent, write_release
 from hedonic.promotion.verdict import Verdict
@@ -117,8 +119,6 @@ def test_a_corrected_value_or_a_column_more_leaves_it_the_same_row(
 def test_a_release_from_before_rows_were_known_by_their_id_is_held_to_their_content(
     model: PortableModel, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     from hedonic.data.split import row_hashes
 
     data = data_of(houses())
@@ -171,6 +171,28 @@ def test_a_champion_whose_column_is_gone_or_is_another_is_not_scored(
     assert found.champion == folder_digest(champion / "judged")
 
 
+def in_unit(name: str, unit: str | None) -> list[dict[str, Any]]:
+    return [{**column, "unit": unit} if column["name"] == name else column for column in COLUMNS]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("sqft", "m2", "it needs the column 'area' in sqft, which is in m2 now"),
+        ("sqft", "sqft", ""),
+        (None, "sqft", ""),
+        ("sqft", None, ""),
+    ],
+)
+def test_a_champion_whose_column_has_another_unit_is_not_scored(
+    was: str | None, now: str | None, told: str, model: PortableModel, tmp_path: Path
+) -> None:
+    champion = replace(model, contract=houses(columns=in_unit("area", was)))
+    release = released(tmp_path, data_of(houses()), champion)
+    data = data_of(houses(columns=in_unit("area", now)))
+    assert contest(data, model, "c" * 64, release).unscored == told
+
+
 def test_a_champion_of_another_unit_is_not_scored(model: PortableModel, champion: Path) -> None:
     data = data_of(houses(target={"column": "price", "unit": "1000 EUR"}))
     assert contest(data, model, "c" * 64, champion).unscored == "it estimates price in EUR"
@@ -179,12 +201,48 @@ def test_a_champion_of_another_unit_is_not_scored(model: PortableModel, champion
 def test_a_champion_whose_estimate_is_not_a_number_is_not_scored(
     model: PortableModel, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     data = data_of(houses())
     high = released(tmp_path, data, replace(model, level=1000.0))
     found = contest(data, model, "c" * 64, high)
     assert "the estimate of row 0 is not a finite number" in found.unscored
+
+
+IDENTITY = {"target": {"column": "price", "unit": "EUR", "scale": "identity"}}
+
+
+@pytest.fixture(scope="module")
+def straight() -> PortableModel:
+    """A model on the identity scale, which prices every holdout row above 0."""
+    return model_of(data_of(houses(**IDENTITY)))
+
+
+def lowered(model: PortableModel, data: TrainingData) -> PortableModel:
+    """Return the model with its cheapest estimate of the holdout at 0."""
+    rows = take(data.columns, data.split.holdout)
+    return replace(model, level=model.level - float(model.estimate(rows).estimate.min()))
+
+
+def test_a_champion_that_prices_a_row_at_nothing_is_not_scored(
+    straight: PortableModel, tmp_path: Path
+) -> None:
+    data = data_of(houses(**IDENTITY))
+    found = contest(data, straight, "c" * 64, released(tmp_path, data, lowered(straight, data)))
+    assert found.unscored.startswith("it gives 1 of 80 rows no price above 0 (first row ")
+    assert (found.scores, found.comparison) == (None, None)
+    plain = contest(data, straight, "c" * 64, released(tmp_path, data, straight))
+    assert plain.scores is not None
+    assert np.isfinite(plain.scores.champion).all()
+
+
+def test_a_candidate_that_prices_a_row_at_nothing_is_refused_and_not_compared(
+    straight: PortableModel, tmp_path: Path
+) -> None:
+    data = data_of(houses(**IDENTITY))
+    found = contest(data, lowered(straight, data), "c" * 64, released(tmp_path, data, straight))
+    assert found.comparison is None
+    assert found.scores is not None
+    verdict = decide(data.contract.gate, {}, found.scores, candidate="c" * 64, champion=found.champion)
+    assert (verdict.kind, [one.check for one in verdict.issues]) == ("refused", ["finite-losses"])
 
 
 def test_a_column_that_the_champion_does_not_read_may_go(model: PortableModel, champion: Path) -> None:

@@ -17,6 +17,7 @@ from hedonic.promotion.evaluation import (
     compare,
     evaluate,
     paired_losses,
+    priced_losses,
     slice_labels,
 )
 
@@ -194,14 +195,11 @@ def test_a_missing_report_is_refused_by_name(tmp_path):
         Evaluation.read(tmp_path / "evaluation-0.json")
 
 
-def test_an_estimate_that_is_not_a_number_makes_no_evaluation(contract, columns, actual, estimates):
+def test_an_estimate_that_is_not_a_number_is_no_price(contract, columns, actual, estimates):
     point = estimates.estimate.copy()
     point[7] = np.nan
     broken = Estimates(point, estimates.interval_80, estimates.interval_90)
-    with pytest.raises(
-        HedonicError, match=r"estimate that is not finite and above 0 \(first at row 7: nan\)"
-    ):
-        evaluate(contract, columns, actual, broken, {}, candidate_digest="c")
+    assert evaluate(contract, columns, actual, broken, {}, candidate_digest="c").n_unpriced == 1
 
 
 def test_a_slice_whose_column_is_not_given_is_refused(contract, columns, actual):
@@ -249,3 +247,50 @@ def test_a_comparison_is_kept_like_an_evaluation(contract, columns, actual, tmp_
     path = report.write(tmp_path)
     assert path.name.startswith("comparison-")
     assert Comparison.read(path) == report
+
+
+# Rows that are given no price
+
+
+def test_rows_without_a_price_are_counted_and_the_figures_are_of_the_others(contract, columns, actual):
+    point = actual * 1.1
+    point[[0, 70]] = -5.0, 0.0
+    bounds = np.column_stack([point - 1, point + 1])
+    estimates = Estimates(point, bounds, bounds)
+    found = evaluate(
+        contract, columns, actual, estimates, {"ridge": point, "median": actual}, candidate_digest="c"
+    )
+    rest = np.delete(np.arange(N), [0, 70])
+    assert (found.n_unpriced, found.n_rows) == (2, N)
+    assert found.overall == measure(actual[rest], point[rest])
+    assert found.ratio_study == ratio_study(actual[rest], point[rest])
+    assert {interval.n_rows for interval in found.intervals} == {N - 2}
+    assert list(found.baselines) == ["median"]
+    assert part(found, "district", "north").metrics == measure(actual[1:60], point[1:60])
+    assert b"n_unpriced" in found.content
+
+
+def test_an_evaluation_of_prices_alone_says_nothing_of_it(evaluation):
+    assert evaluation.n_unpriced == 0
+    assert b"n_unpriced" not in evaluation.content
+
+
+def test_what_prices_hardly_a_row_has_no_figures(contract, columns, actual):
+    point = np.full(N, -1.0)
+    point[:9] = actual[:9]
+    with pytest.raises(HedonicError, match="gives 9 of 120 rows a price above 0"):
+        evaluate(
+            contract,
+            columns,
+            actual,
+            Estimates(point, *2 * [np.column_stack([point] * 2)]),
+            {},
+            candidate_digest="c",
+        )
+
+
+def test_a_loss_without_a_price_is_not_a_number():
+    losses = priced_losses(np.array([1.0, 1.0, 1.0, 1.0]), np.array([np.e, 0.0, -1.0, np.nan]))
+    assert losses[0] == pytest.approx(1.0)
+    assert np.isnan(losses[1:]).all()
+    assert np.isnan(priced_losses(np.ones(2), np.zeros(2))).all()

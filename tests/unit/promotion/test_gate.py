@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hedonic.data.gate_policy import GatePolicy, Limit, SliceGate
 from hedonic.promotion.gate import Finding, PairedScores, Verdict, decide
+from hedonic.promotion.own_limits import limit_finding, priced_finding
 
 OPEN = GatePolicy(limits=(Limit(metric="log_rmse", maximum=0.25),), margin=0.25, resamples=200)
 GOOD = {"log_rmse": 0.2}
@@ -570,3 +571,58 @@ def test_files_within_their_budget_pass_and_larger_ones_refuse():
     assert found.sentence == "2.5 MB of files, over the budget of 2"
     assert finding(decide(policy, GOOD), "size").outcome == "not applicable"
     assert not any(reason.check == "size" for reason in decide(OPEN, GOOD, size_mb=2000).reasons)
+
+
+@pytest.mark.parametrize(("n_unpriced", "outcome"), [(0, "passed"), (1, "issue")])
+def test_a_candidate_that_gives_a_row_no_price_is_refused(n_unpriced, outcome):
+    one = priced_finding(n_unpriced, 120)
+    assert (one.check, one.outcome, one.value, one.limit) == ("prices", outcome, n_unpriced, 0)
+    told = (
+        "1 of 120 holdout rows no price above 0" if n_unpriced else "each of 120 holdout rows a price above 0"
+    )
+    assert f"the candidate gives {told}" in one.sentence
+
+
+def test_losses_that_are_not_finite_are_counted_for_each_model():
+    compared = scores(0.5)
+    compared.candidate[:1], compared.champion[:2] = math.nan, math.inf
+    found = finding(decide(OPEN, GOOD, compared, champion="b"), "finite-losses")
+    told = "losses that are not finite numbers: 1 of the candidate and 2 of the champion"
+    assert (found.outcome, found.value, found.limit, found.sentence) == ("issue", 3, 0, told)
+
+
+@pytest.mark.parametrize("n_leaked", [None, 0, 1])
+def test_no_seen_row_is_allowed(n_leaked):
+    verdict = decide(OPEN, GOOD, scores(0.5), champion="b", n_leaked=n_leaked, n_own_leaked=n_leaked)
+    for check in ("unseen-rows", "unseen-rows-of-candidate"):
+        found = finding(verdict, check)
+        assert (found.value, found.limit) == (n_leaked, 0)
+
+
+def test_the_seed_is_0_unless_another_is_given():
+    rng = np.random.default_rng(0)
+    compared = PairedScores(rng.exponential(1.0, 200), rng.exponential(1.0, 200))
+    found = [
+        finding(decide(OPEN, GOOD, compared, champion="b", **seed), "better").value
+        for seed in ({}, {"seed": 0}, {"seed": 1})
+    ]
+    assert found[0] == found[1] != found[2]
+
+
+def test_what_has_no_trees_and_was_not_timed_has_nothing_to_count():
+    told = {
+        check: (finding(decide(OPEN, GOOD), check).outcome, finding(decide(OPEN, GOOD), check).sentence)
+        for check in ("trees", "leaves", "latency")
+    }
+    assert told == {
+        "trees": ("not applicable", "trees: none to count"),
+        "leaves": ("not applicable", "leaves in the largest tree: none to count"),
+        "latency": ("not applicable", "latency was not measured"),
+    }
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+@pytest.mark.parametrize("bounds", [{"minimum": 0.5}, {"maximum": 0.5}, {"minimum": 0.1, "maximum": 0.5}])
+def test_a_limit_on_what_is_missing_is_told(value, bounds):
+    found = limit_finding(Limit(metric="r2", **bounds), value)
+    assert (found.outcome, found.value, found.limit) == ("issue", None, 0.5)

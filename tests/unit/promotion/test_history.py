@@ -372,7 +372,9 @@ def test_a_changed_record_is_named(history, url, statement, problem):
     promote(history, A)
     promote(history, B, expected=A)
     promote(history, C, expected=B)
+    assert history.verified_records("king_county") == (history.records(), ())
     tampered(url, statement.format("hedonic_history") + " WHERE seq = 2")
+    assert history.verified_records("king_county") == ((), history.verify_chain())
     assert any(told.startswith(problem) for told in history.verify_chain())
 
 

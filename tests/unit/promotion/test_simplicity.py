@@ -44,3 +44,22 @@ def test_it_is_a_paired_test_at_the_contract_s_confidence():
     assert weigh_simple(POLICY, 0.015, found, simple, family="boosting", seed=0).check == "simple-model-ships"
     sure = POLICY.model_copy(update={"confidence": 0.9999, "resamples": 20_000})
     assert weigh_simple(sure, 0.015, found, simple, family="boosting", seed=0).check == "simple-model"
+
+
+@pytest.mark.parametrize(("n_rows", "check"), [(29, "simple-model"), (30, "simple-model-ships")])
+def test_fewer_than_thirty_calibration_rows_show_nothing(n_rows, check):
+    losses = np.ones(n_rows)
+    found = weigh_simple(POLICY, 0.25, losses, losses, family="boosting", seed=0)
+    assert (found.check, found.outcome, found.limit) == (check, "passed", -0.25)
+    if n_rows == 29:
+        assert found.value is None
+        assert found.sentence.endswith("boosting: only 29 calibration rows to compare on, fewer than 30")
+
+
+@pytest.mark.parametrize("place", ["found", "simple"])
+def test_a_row_without_a_price_shows_nothing(place):
+    losses = {"found": np.ones(100), "simple": np.ones(100)}
+    losses[place][7] = math.nan
+    found = weigh_simple(POLICY, 0.25, **losses, family="boosting", seed=0)
+    assert (found.check, found.outcome, found.value) == ("simple-model", "passed", None)
+    assert found.sentence.endswith("as boosting: one of them gives a calibration row no price above 0")

@@ -224,3 +224,12 @@ def test_a_coverage_without_a_part_of_enough_rows_does_not_apply():
 
 def test_a_gate_that_asks_nothing_of_parts_finds_nothing():
     assert part_findings(SliceGate(), 0.95, [sales("a", 2.0)]) == []
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_rows_without_a_label_are_a_part_of_their_own(missing):
+    labels = np.array([missing] * 60 + ["north"] * 60, dtype=object)
+    rows = np.r_[np.full(60, 0.5), np.zeros(60)]
+    gate = SliceGate(minimum_rows=50, margin=0.02)
+    (found,) = worsening_findings(gate, 0.95, PairedScores(rows, np.zeros(120), {"part": labels}))
+    assert found.sentence == "part: worse beyond the margin of 0.02: missing by +0.5000 on 60 rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hedonic.data.contract import Family
 from hedonic.errors import UserError
 from hedonic.model.recipe import Recipe
 from hedonic.model.study import Study, Trial, Tuning
@@ -39,7 +40,7 @@ STUDY = Study(
 )
 
 
-def reports(home: LivedIn) -> tuple[StudyReport, Evaluation, Comparison]:
+def reports(home: LivedIn, family: Family = "boosting") -> tuple[StudyReport, Evaluation, Comparison]:
     """Return the reports of a candidate that is a tenth better than the champion, written down."""
     from hedonic.data.table import columns_from_frame
 
@@ -48,7 +49,7 @@ def reports(home: LivedIn) -> tuple[StudyReport, Evaluation, Comparison]:
     actual = columns["price"]
     estimates = load_release(home.folder).predictor._model.estimate(columns)
     baselines = {"median": actual * 0 + 2e5, "ridge": estimates.estimate * 1.1}
-    recipe = Recipe(family="boosting", parameters={"depth": 0}, n_clusters=None, seed=1)
+    recipe = Recipe(family=family, parameters={"depth": 0}, n_clusters=None, seed=1)
     tuning = Tuning(study=STUDY, recipe=recipe, clusters=None, split_digest="s")
     study = StudyReport(dataset="houses", tuning=tuning)
     evaluation = evaluate(
@@ -105,6 +106,22 @@ def test_a_kept_version_is_explained_by_alternatives_champion_and_findings(kept:
     assert f"champion {kept.release[:12]} has log-RMSE" in beside
     assert decided == "kept: it is no better (1 of 2 checks passed)"
     assert decision.lost == ()
+
+
+def test_where_ridge_was_judged_in_the_studys_place_ridge_is_what_was_chosen(home: LivedIn) -> None:
+    study, evaluation, _ = reports(home, "ridge")
+    home.append(
+        kind="kept", release=None, candidate=CANDIDATE, version=2, evaluation=evaluation.sha256,
+        study=study.sha256, verdict=Verdict(promoted=False, kind="kept", reasons=()),
+    )  # fmt: skip
+    decision = explain_decision(home.settings, "houses", "2")
+    assert [(a.family, a.trial) for a in decision.alternatives if a.chosen] == [("ridge", -1)]
+    found, chosen = decision.why[:2]
+    assert found.startswith("boosting (trial 0) has the least log_rmse")
+    assert chosen == (
+        "ridge (naive) with 0.24 was judged in its place: it is simpler, and was as good on the calibration "
+        "rows within gate.simple"
+    )
 
 
 def test_the_same_is_found_by_the_candidates_digest_and_the_champion_by_default(kept: LivedIn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.model.manifest import Golden
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.pointer import pointer_path, read_pointer
+from hedonic.promotion.projection import project
 from hedonic.promotion.record import Entry
 from hedonic.promotion.release import write_release
 from hedonic.rollback import fallback as fallback_module
@@ -88,6 +90,20 @@ def test_it_is_told_as_news_and_settles_what_made_it_needful(town, endpoint):
     (news, _) = AlertBook(town.settings).recent(2)
     assert (news.kind, news.severity) == ("rolled-back", "info")
     assert not (town.settings.home / "mlflow").exists()  # where nothing was registered nothing is made
+
+
+def test_from_a_history_that_lost_a_record_nobody_goes_back(town, endpoint):
+    project(town.settings, DATASET)
+    town.crown(0)
+    project(town.settings, DATASET)
+    with sqlite3.connect(town.settings.home / "history.db") as store:
+        store.execute("DROP TRIGGER hedonic_history_no_delete")
+        store.execute("DELETE FROM hedonic_history WHERE seq = 4")
+    before = (len(town.history.records()), pointer_path(town.settings.home, DATASET).read_bytes())
+    with pytest.raises(HedonicError, match="tiny_town: record 4 of the history is missing"):
+        roll_back(town.settings, town.contract, reason="x")
+    assert (len(town.history.records()), pointer_path(town.settings.home, DATASET).read_bytes()) == before
+    assert endpoint.served == []
 
 
 def damage_files(town):
