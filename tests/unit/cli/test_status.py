@@ -129,7 +129,7 @@ def refused(champion, other, supervisor, monkeypatch):
         if dataset == "another":
             raise ReleaseRefused("its golden rows differ.")
         supervisor.append((dataset, port))
-        return SimpleNamespace(url=f"http://127.0.0.1:{port}")
+        return Endpoint(dataset, f"http://127.0.0.1:{port}", 1, A, None)
 
     monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", start)
     return supervisor
