@@ -156,7 +156,7 @@ def endpoint(monkeypatch):
         if asked.failure:
             raise HedonicError(asked.failure)
         asked.started.append((dataset, read_pointer(settings.home, dataset).release))
-        return SimpleNamespace(url="http://127.0.0.1:1")
+        return SimpleNamespace(url="http://127.0.0.1:1", to_do=None)
 
     monkeypatch.setattr("hedonic.rollback.fallback.start_endpoint", start_endpoint)
     return asked

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hedonic.endpoint import Endpoint
 from hedonic.errors import ReleaseRefused
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.history import Entry, History
@@ -46,10 +47,12 @@ def champion(history):
 def supervisor(monkeypatch):
     """A supervisor that notes what it is asked for."""
     asked = []
-    monkeypatch.setattr(
-        "hedonic.rollback.refused_champion.start_endpoint",
-        lambda settings, dataset, port: asked.append((dataset, port)),
-    )
+
+    def start(settings, dataset, port):
+        asked.append((dataset, port))
+        return Endpoint(dataset, f"http://127.0.0.1:{port}", 1, A, None)
+
+    monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", start)
     monkeypatch.setattr(
         "hedonic.roll_out.take_back", lambda settings, dataset: asked.append(f"stop {dataset}")
     )
@@ -126,7 +129,7 @@ def refused(champion, other, supervisor, monkeypatch):
         if dataset == "another":
             raise ReleaseRefused("its golden rows differ.")
         supervisor.append((dataset, port))
-        return SimpleNamespace(url=f"http://127.0.0.1:{port}")
+        return Endpoint(dataset, f"http://127.0.0.1:{port}", 1, A, None)
 
     monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", start)
     return supervisor
