@@ -148,9 +148,13 @@ def _welcome(settings: Settings, dataset: str, *, train: bool) -> str:
 
 
 def _watch(settings: Settings, console: Console) -> None:
-    """Return when all was stopped by another command; tell each part that was restarted."""
+    """Return when all was stopped by another command; tell each part that was restarted.
+
+    A supervisor that does not answer for a while (the machine is busy) ends nothing.
+    """
     supervisor = Supervisor(settings)
     seen: dict[str, Running] = {}
+    answers = True
     while True:
         time.sleep(_LOOK_EVERY_S)
         if supervisor.is_abandoned():
@@ -160,7 +164,15 @@ def _watch(settings: Settings, console: Console) -> None:
         if supervisor.pid() is None:
             console.print("everything was stopped by `hedonic down`")
             return
-        for name, running in supervisor.running().items():
+        try:
+            found = supervisor.running()
+        except HedonicError as err:
+            if answers:
+                console.print(f"{err}; all goes on, and it is asked again", style="yellow", markup=False)
+            answers = False
+            continue
+        answers = True
+        for name, running in found.items():
             if running.pid is not None and seen.setdefault(name, running) != running:
                 if seen[name].definition == running.definition:
                     console.print(f"{name} ended and was restarted; see: hedonic logs {name}", style="yellow")
