@@ -15,6 +15,7 @@ from hedonic.cli.console import DebugOption, terminal
 from hedonic.cli.status import read_champions
 from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
+from hedonic.monitoring.alerts import AlertFeed, Told
 from hedonic.monitoring.repair import repair
 from hedonic.parts import (
     Part,
@@ -31,6 +32,7 @@ from hedonic.supervisor import Running, Supervisor, stop_all
 
 _LOOK_EVERY_S = 1.0
 _LINES = 40
+_STYLES = {"info": "green", "warning": "yellow", "critical": "red"}
 
 
 def up(
@@ -47,6 +49,7 @@ def up(
     refuse_open_pages(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     refuse_used_ports(settings)
+    alerts = AlertFeed(settings)
     # Both end it cleanly, also where a shell started it in the background and had SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -55,7 +58,7 @@ def up(
         if detach:
             return
         console.print("\nCtrl-C ends all of it.")
-        _watch(settings, console)
+        _watch(settings, console, alerts)
     except KeyboardInterrupt:
         _stop(settings, console)
     except BaseException:
@@ -147,8 +150,8 @@ def _welcome(settings: Settings, dataset: str, *, train: bool) -> str:
     )
 
 
-def _watch(settings: Settings, console: Console) -> None:
-    """Return when all was stopped by another command; tell each part that was restarted.
+def _watch(settings: Settings, console: Console, alerts: AlertFeed) -> None:
+    """Return when all was stopped by another command; tell each alert, and each part that was restarted.
 
     A supervisor that does not answer for a while (the machine is busy) ends nothing.
     """
@@ -157,6 +160,8 @@ def _watch(settings: Settings, console: Console) -> None:
     answers = True
     while True:
         time.sleep(_LOOK_EVERY_S)
+        for told in alerts.news():
+            _tell(console, told)
         if supervisor.is_abandoned():
             console.print("the supervisor ended: everything is started again", style="yellow")
             _start(settings, console)
@@ -177,6 +182,12 @@ def _watch(settings: Settings, console: Console) -> None:
                 if seen[name].definition == running.definition:
                     console.print(f"{name} ended and was restarted; see: hedonic logs {name}", style="yellow")
                 seen[name] = running
+
+
+def _tell(console: Console, told: Told) -> None:
+    """Print one line."""
+    style = _STYLES[told.alert.severity] if told.event == "raised" else "green"
+    console.print(told.sentence, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stop(settings: Settings, console: Console) -> None:

@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from hedonic.errors import ReleaseRefused
+from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.history import Entry, History
 from hedonic.promotion.pointer import pointer_path, project_pointer, read_pointer
 from hedonic.settings import Settings
+from hedonic.supervisor import Process, Running, Supervisor, stop_all
 from tests.unit.cli.test_run import verdict
+from tests.watched import wait_until
 
 A = "a" * 64
 
@@ -87,6 +89,37 @@ def test_a_pointer_that_differs_is_told(hedonic, history, champion, project):
     assert "repairs it" not in hedonic("status")[1]
     content = json.loads(hedonic("status", "toy", "--json")[1])["toy"]
     assert (content["pointer_agrees"], content["release"]) == (True, A)
+
+
+def test_each_part_that_is_kept_running_is_told_with_its_pid_and_json_has_the_data_sets_alone(
+    hedonic, project
+):
+    settings = Settings(root=project, home=project / ".hedonic")
+    assert "parts" not in hedonic("status")[1]
+    supervisor = Supervisor(settings)
+    try:
+        supervisor.keep(Process("worker", (sys.executable, "-c", "import time; time.sleep(600)")))
+        wait_until(lambda: supervisor.process_pid("worker") is not None, "it runs")
+        lines = hedonic("status")[1].splitlines()
+        told = [line.split() for line in lines[lines.index("parts:") + 1 :]]
+        assert told == [["worker", "pid", str(supervisor.process_pid("worker"))]]
+        assert json.loads(hedonic("status", "--json")[1]) == {"toy": None}
+    finally:
+        stop_all(settings)
+    assert "parts" not in hedonic("status")[1]
+
+
+def test_a_part_that_does_not_run_is_down_and_a_silent_supervisor_is_told(hedonic, monkeypatch):
+    monkeypatch.setattr(Supervisor, "running", lambda _: {"worker": Running(None, "x")})
+    assert hedonic("status")[1].splitlines()[-1].split() == ["worker", "down"]
+
+    def silent(_):
+        raise HedonicError("the supervisor does not answer 'list': timed out")
+
+    monkeypatch.setattr(Supervisor, "running", silent)
+    code, out, _ = hedonic("status")
+    assert code == 0
+    assert out.splitlines()[-1] == "parts: the supervisor does not answer 'list': timed out"
 
 
 def test_an_unknown_data_set_is_told_with_the_known_ones(hedonic):

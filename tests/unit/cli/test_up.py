@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from hedonic.cli.up import _watch, _welcome
+from hedonic.monitoring.alerts import Alert, AlertBook, AlertFeed
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, stop_all
 from hedonic.watching.event import Event
@@ -53,6 +54,30 @@ def test_a_contract_that_cannot_be_read_is_told_and_asks_for_nothing(
     assert not dataset_file(settings.home, "cars").path.exists()
 
 
+def test_each_alert_that_is_raised_or_settled_is_one_line_and_what_was_before_is_not_told(
+    supervised: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hedonic.cli.up._LOOK_EVERY_S", 0.1)
+    book, told = AlertBook(supervised), StringIO()
+    failed = Alert(kind="run-failed", severity="critical", key="a", title="cars: the run failed", text="x")
+    book.raise_(failed.model_copy(update={"key": "old", "title": "an old one"}))
+    Supervisor(supervised).keep(Process("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
+    console = Console(file=told, width=30)
+    watching = threading.Thread(target=_watch, args=(supervised, console, AlertFeed(supervised)))
+    watching.start()
+    link = "http://127.0.0.1:4200/runs/flow-run/1"
+    book.raise_(failed.model_copy(update={"text": "no such file:\n  data/cars.csv [now]", "link": link}))
+    book.raise_(failed)
+    book.settle("a")
+    wait_until(lambda: "settled" in told.getvalue(), "it is told")
+    stop_all(supervised)
+    watching.join(30.0)
+    assert told.getvalue().splitlines()[:2] == [
+        f"cars: the run failed: no such file: data/cars.csv [now] ({link})",
+        "settled: cars: the run failed",
+    ]
+
+
 def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_nothing(
     supervised: Settings,
 ) -> None:
@@ -63,7 +88,9 @@ def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_not
     assert daemon is not None
     assert first is not None
     told = StringIO()
-    watching = threading.Thread(target=_watch, args=(supervised, Console(file=told, width=200)))
+    watching = threading.Thread(
+        target=_watch, args=(supervised, Console(file=told, width=200), AlertFeed(supervised))
+    )
     os.kill(daemon, signal.SIGSTOP)
     try:
         watching.start()
