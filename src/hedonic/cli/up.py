@@ -95,7 +95,7 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
         welcome: what is done with a data set that has no champion, before anything can train it, and what
             is told of it; None: it is left to the watcher.
     """
-    from hedonic.deployments import deploy
+    from hedonic.deployments import deploy, end_lost_runs
     from hedonic.rollback.refused_champion import start_or_tell
 
     def tell(part: Part) -> None:
@@ -107,6 +107,11 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
         wait_until_ready(settings, server, tell)
     with console.status("deploying the flows"):
         deploy(settings)
+    for lost in end_lost_runs(settings):
+        sentence = (
+            f"  {lost}: was under way when the machine or `hedonic up` ended, and has no process any more"
+        )
+        console.print(sentence, style="yellow", markup=False, highlight=False)
     champions = read_champions(settings, _datasets(settings))
     with console.status("looking at the data sets"):
         new = {name: welcome(name) for name, champion in champions.items() if welcome and champion is None}

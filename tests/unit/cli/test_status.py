@@ -183,6 +183,7 @@ def test_up_starts_the_others_where_one_champion_is_refused_and_tells_the_way_ba
     for name in ("refuse_used_ports", "start", "wait_until_ready"):
         monkeypatch.setattr(f"hedonic.cli.up.{name}", lambda *_: None)
     monkeypatch.setattr("hedonic.deployments.deploy", lambda settings: None)
+    monkeypatch.setattr("hedonic.deployments.end_lost_runs", lambda settings: ("toy: nightly",))
     try:
         code, out, _ = hedonic("up", "--detach")
     finally:
@@ -191,6 +192,7 @@ def test_up_starts_the_others_where_one_champion_is_refused_and_tells_the_way_ba
     assert (code, refused) == (0, [("toy", free_port)])
     assert "is not served. its golden rows differ. Go back: hedonic rollback another" in out
     assert f"http://127.0.0.1:{free_port}" in out
+    assert "toy: nightly: was under way when the machine or `hedonic up` ended" in out
 
 
 def test_status_tells_a_champion_whose_files_are_damaged_with_the_way_back(hedonic, champion):
