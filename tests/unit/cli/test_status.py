@@ -55,7 +55,7 @@ def supervisor(monkeypatch):
     monkeypatch.setattr(
         "hedonic.roll_out.take_back", lambda settings, dataset: asked.append(f"stop {dataset}")
     )
-    stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"])
+    stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"], Supervisor=Supervisor)
     monkeypatch.setitem(sys.modules, "hedonic.supervisor", stopped)
     return asked
 
