@@ -85,7 +85,9 @@ def train(
     candidate = selection.apply("train", train_candidate)(contract, validated, tuning, run_id)
     if selection.ends_with("train"):
         return stop(contract, run_id, "train")
-    choice = prefer_simple(contract, validated, candidate, tuning)
+    choice = selection.apply("simplify", prefer_simple)(contract, validated, candidate, tuning)
+    if selection.ends_with("simplify"):
+        return stop(contract, run_id, "simplify")
     candidate, tuning = choice.candidate, choice.tuning
     evaluation = selection.apply("evaluate", evaluate_candidate)(
         contract, validated, candidate, tuning, run_id
