@@ -34,7 +34,7 @@ from tasks.validate import validate_snapshot
     on_completion=[end_turn],
     on_failure=[abandon_run, alert_of_failure, end_turn],
     on_crashed=[abandon_run, alert_of_failure, end_turn],
-    on_cancellation=[end_turn],
+    on_cancellation=[abandon_run, end_turn],
 )
 def train(
     dataset: str = "king_county",
