@@ -34,7 +34,7 @@ from tasks.validate import validate_snapshot
     on_completion=[end_turn],
     on_failure=[abandon_run, alert_of_failure, end_turn],
     on_crashed=[abandon_run, alert_of_failure, end_turn],
-    on_cancellation=[end_turn],
+    on_cancellation=[abandon_run, end_turn],
 )
 def train(
     dataset: str = "king_county",
@@ -86,7 +86,9 @@ def train(
     candidate = selection.apply("train", train_candidate)(contract, validated, tuning, run_id)
     if selection.ends_with("train"):
         return stop(contract, run_id, "train")
-    choice = prefer_simple(contract, validated, candidate, tuning)
+    choice = selection.apply("simplify", prefer_simple)(contract, validated, candidate, tuning)
+    if selection.ends_with("simplify"):
+        return stop(contract, run_id, "simplify")
     candidate, tuning = choice.candidate, choice.tuning
     evaluation = selection.apply("evaluate", evaluate_candidate)(
         contract, validated, candidate, tuning, run_id

@@ -12,12 +12,13 @@ from prefect import Task
 from prefect.context import TaskRunContext
 
 from hedonic.errors import HedonicError, UserError
+from hedonic.model.study import Tuning
 from hedonic.settings import load_settings
 from hedonic.step_key import StepKey
-from tasks.recording import plain, remember_key
+from tasks.recording import plain, read_as, remember_key
 
-Step = Literal["validate", "tune", "train", "evaluate", "decide"]
-STEPS: Final[tuple[Step, ...]] = ("validate", "tune", "train", "evaluate", "decide")
+Step = Literal["validate", "tune", "train", "simplify", "evaluate", "decide"]
+STEPS: Final[tuple[Step, ...]] = ("validate", "tune", "train", "simplify", "evaluate", "decide")
 
 Given = ParamSpec("Given")
 Output = TypeVar("Output")
@@ -27,9 +28,10 @@ SHAPED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "validate": ("contract", "snapshot"),
     "tune": ("contract", "validated", "budget", "seed"),
     "train": ("contract", "validated", "tuning"),
-    "evaluate": ("contract", "validated", "candidate"),
+    "simplify": ("contract", "validated", "candidate", "tuning"),
+    "evaluate": ("contract", "validated", "candidate", "ridge_parameters"),
 }
-"""The arguments that shape what a step returns; the others say where it is recorded."""
+"""The arguments that shape what a step returns, or the part of one; the others say where it is recorded."""
 
 RECORDERS: Final = (
     "src/hedonic/flow_record.py",
@@ -58,12 +60,27 @@ def by_content(step: Step) -> CacheKey:
 
 
 def step_key(step: Step, arguments: Mapping[str, Any]) -> StepKey:
-    """Return what a step's output would be made of now."""
-    inputs = {name: plain(arguments[name]) for name in SHAPED_BY[step]}
+    """Return what a step's output would be made of now.
+
+    Args:
+        step: its name.
+        arguments: that it is given, as values or as JSON.
+
+    Raises:
+        ValidationError: they are JSON that was kept by another version of the code.
+    """
+    inputs = {name: _given(name, arguments) for name in SHAPED_BY[step]}
     # The report names the moment of a validation; what it lets pass is beside it.
     inputs.get("validated", {}).pop("report_sha256", None)
     dataset = inputs["contract"]["name"]
     return StepKey.make(load_settings().root, step, dataset, f"tasks/{step}.py", inputs, RECORDERS)
+
+
+def _given(name: str, arguments: Mapping[str, Any]) -> Any:
+    """Return as JSON what shapes an output: an argument, or of a study ridge's parameters alone."""
+    if name == "ridge_parameters":
+        return plain(read_as(Tuning, plain(arguments["tuning"])).ridge_parameters)
+    return plain(arguments[name])
 
 
 @dataclass(frozen=True, slots=True)

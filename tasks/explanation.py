@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from prefect.results import ResultStore
+from pydantic import ValidationError
 
 from hedonic.data.contract import Contract, Family, Frozen
 from hedonic.data.contract_file import load_contract
 from hedonic.data.snapshot import SnapshotStore
 from hedonic.model.budget import Budget
 from hedonic.promotion.history import History
+from hedonic.promotion.simplicity import Choice
 from hedonic.settings import load_settings
 from hedonic.step_key import StepBook, StepKey, StepRecord
 from tasks.caching import STEPS, Step, step_key
 from tasks.evaluate import evaluate_candidate
 from tasks.recognise import undertaking_key
 from tasks.recording import output_type, read_as
+from tasks.simplify import prefer_simple
 from tasks.train import train_candidate
 from tasks.tune import tune
 from tasks.validate import validate_snapshot
@@ -26,9 +29,17 @@ _BODIES: Mapping[Step, Callable[..., Any]] = {
     "validate": validate_snapshot.fn,
     "tune": tune.fn,
     "train": train_candidate.fn,
+    "simplify": prefer_simple.fn,
     "evaluate": evaluate_candidate.fn,
 }
-_OUTPUT_NAMES = {"validate": "validated", "tune": "tuning", "train": "candidate", "evaluate": "evaluation"}
+_OUTPUT_NAMES: Mapping[Step, tuple[str, ...]] = {
+    "validate": ("validated",),
+    "tune": ("tuning",),
+    "train": ("candidate",),
+    "simplify": ("candidate", "tuning"),
+    "evaluate": ("evaluation",),
+}
+"""What the steps after it are given of a step's output."""
 
 
 class StepExplanation(Frozen):
@@ -103,16 +114,26 @@ def _explain_steps(book: StepBook, dataset: str, known: dict[str, Any]) -> Itera
         key = step_key(step, known)
         record = book.read(key)
         if record is not None and ResultStore().exists(key.digest):
-            known[_OUTPUT_NAMES[step]] = read_as(output_type(_BODIES[step]), record.output)
+            known |= _outputs(step, read_as(output_type(_BODIES[step]), record.output))
             told = f"contract, inputs, parameters, code and lock are those of {record.at[:19]} UTC"
             yield StepExplanation(step=step, will="be kept", why=(told,), key=key.digest, last_run=record.at)
             continue
         waits_for, last = step, book.nearest(key)
+        for name in _OUTPUT_NAMES[step]:  # it may return another than the one that it was given
+            known.pop(name, None)
         if last is None:
             yield StepExplanation(step=step, will="run", why=("it never ran",), key=key.digest)
             continue
         why = key.differences(last.key) or ("its result is gone from Prefect's storage",)
         yield StepExplanation(step=step, will="run", why=why, key=key.digest, last_run=last.at)
+
+
+def _outputs(step: Step, output: Any) -> dict[str, Any]:
+    """Return what a step returned by the names under which the steps after it are given it."""
+    if isinstance(output, Choice):
+        return {"candidate": output.candidate, "tuning": output.tuning}
+    (name,) = _OUTPUT_NAMES[step]
+    return {name: output}
 
 
 def _explain_waiting(
@@ -122,7 +143,10 @@ def _explain_waiting(
     if last is None:
         return StepExplanation(step=step, will="run", why=("it never ran",))
     given = {**last.arguments, **{name: value for name, value in known.items() if name in last.arguments}}
-    besides = step_key(step, given).differences(last.key)
+    try:
+        besides = step_key(step, given).differences(last.key)
+    except ValidationError:
+        besides = ("what it was given was recorded by another version of the code",)
     if besides:
         return StepExplanation(step=step, will="run", why=besides, last_run=last.at)
     told = f"{waits_for} runs first: where it returns the same, what is kept is taken"

@@ -21,11 +21,12 @@ from tasks.alerting import stated
 
 @never_failing
 def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that a run failed or crashed after its verdict; before one there was nothing to promote."""
+    """Record that a run came to nothing after its verdict; before one there was nothing to promote."""
     decided = StepBook(settings).latest(dataset, "decide")
     if decided is None or decided.flow_run != str(flow_run.id):
         return
-    error, choice = stated(state), Choice.model_validate(decided.arguments["choice"])
+    error = None if state.is_cancelled() else stated(state)
+    choice = Choice.model_validate(decided.arguments["choice"])
     with closing(open_history(settings)) as history:
         judged = [
             r for r in history.records(dataset) if r.flow_run == decided.flow_run and r.kind != "failed"
@@ -40,6 +41,13 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
                 actor=actor(),
                 reason=str(flow_run.parameters.get("reason", "by hand")),
                 flow_run=decided.flow_run,
-                failure=str(error) if error is not None else (state.message or state.name or "unknown"),
+                failure=_failure(state, error),
             )
         )
+
+
+def _failure(state: State[Any], error: BaseException | None) -> str:
+    """Return why an attempt came to nothing, in words."""
+    if state.is_cancelled():
+        return f"cancelled: {state.message}" if state.message else "cancelled"
+    return str(error) if error is not None else (state.message or state.name or "unknown")

@@ -46,7 +46,7 @@ class Ending(Frozen):
 
 
 def abandon_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """End the MLflow run of a flow run that failed or crashed, and tell the history of its verdict's end."""
+    """End the MLflow run of a run that failed, crashed or was cancelled, and tell the history."""
     settings, dataset = load_settings(), str(flow_run.parameters["dataset"])
     abandon(settings, dataset, str(flow_run.id))
     record_failure(settings, dataset, flow_run, state)

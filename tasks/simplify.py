@@ -11,10 +11,13 @@ from hedonic.model.candidate import CandidateName, CandidateStore
 from hedonic.model.study import Tuning
 from hedonic.promotion.simplicity import Choice
 from hedonic.settings import load_settings
-from tasks.run_page import logger
+from tasks.caching import by_content
+from tasks.recording import recorded
+from tasks.run_page import logger, show_markdown
 
 
-@task(name="simplify", persist_result=True)
+@task(name="simplify", persist_result=True, cache_key_fn=by_content("simplify"))
+@recorded("simplify")
 def prefer_simple(
     contract: Contract, validated: ValidatedSnapshot, candidate: CandidateName, tuning: Tuning
 ) -> Choice:
@@ -24,5 +27,7 @@ def prefer_simple(
     settings = load_settings()
     data = open_training_data(settings, contract, validated)
     choice = choose(data, CandidateStore(settings.candidates), candidate, tuning, workers=settings.workers)
+    told = f"What is judged: candidate {choice.candidate.digest[:12]}"
+    show_markdown("simplify", contract.name, choice.sentence, told)
     logger().info(choice.finding.sentence if choice.finding else f"{candidate.recipe.family} as it is")
     return choice

@@ -24,6 +24,7 @@ from tasks.ingest import ingest
 from tasks.recording import plain, read_arguments
 from tasks.release import make_release
 from tasks.run_page import artifacts_in
+from tasks.simplify import prefer_simple
 from tasks.train import train_candidate
 from tasks.tune import tune
 from tasks.validate import validate_snapshot
@@ -34,6 +35,7 @@ BODIES: Mapping[str, Callable[..., Any]] = {
     "validate": validate_snapshot.fn,
     "tune": tune.fn,
     "train": train_candidate.fn,
+    "simplify": prefer_simple.fn,
     "evaluate": evaluate_candidate.fn,
     "decide": decide_promotion.fn,
     "release": make_release.fn,

@@ -107,7 +107,7 @@ class AlertSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: SecretStr = SecretStr("")
-    least: Severity = "warning"
+    least: Severity = "info"
 
     @property
     def urls(self) -> tuple[SecretStr, ...]:

@@ -155,7 +155,10 @@ class Supervisor:
 
     def is_abandoned(self) -> bool:
         """Return whether the daemon ended without being asked to, and what it kept running with it."""
-        return self.pid() is None and any(self._processes.glob("*.ini"))
+        if self.pid() is not None or not self._folder.is_dir():
+            return False
+        with self._alone():  # a command that is about to stop or start it has ended by then
+            return self.pid() is None and any(self._processes.glob("*.ini"))
 
     def stop(self) -> list[str]:
         """Return the names of the processes that ran, all of them and the daemon now stopped."""

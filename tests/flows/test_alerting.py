@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
-from prefect.states import Crashed, Failed
+from prefect.states import Cancelled, Crashed, Failed
 
+from flows.train import train
 from hedonic.errors import HedonicError, SourceError
 from hedonic.model.candidate import CandidateName
 from hedonic.model.recipe import Recipe
@@ -128,6 +129,12 @@ def test_a_run_that_fails_after_its_verdict_is_on_record_and_one_before_it_is_no
         last = history.records()[-1]
         assert (last.kind, last.failure, last.release) == ("failed", "the process is gone", "a" * 64)
         assert history.champion("houses") is not None
+        record_failure(settings, "houses", run, Cancelled())
+        assert history.records()[-1].failure == "cancelled"
+
+
+def test_a_training_that_is_cancelled_leaves_no_run_open_in_mlflow() -> None:
+    assert [hook.__name__ for hook in train.on_cancellation_hooks] == ["abandon_run", "end_turn"]
 
 
 def decided(settings: Settings, flow_run: str) -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 DATASET = "small_county"
 QUICK: dict[str, Any] = {"dataset": DATASET, "trials": 2, "families": ("ridge",)}
-STEPS = ("validate", "tune", "train", "evaluate")
+STEPS = ("validate", "tune", "train", "simplify", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,7 @@ def test_every_step_leaves_its_artifact(first: Any) -> None:
         "study": "image",
         "tune-progress": "progress",
         "importances": "table",
+        "simplify": "markdown",
         "evaluation": "markdown",
         "ratio-study": "table",
         "verdict": "markdown",
@@ -120,6 +121,7 @@ def test_every_step_leaves_its_artifact(first: Any) -> None:
     }
     assert left["tune-progress-small-county"]["data"] == 100
     assert "/get-artifact?path=history.png&run_uuid=" in left["study-small-county"]["data"]
+    assert left["simplify-small-county"]["data"] == "ridge is judged: it is as simple as ridge"
     card = left["release-small-county"]["data"]
     for place in ("MLflow run", "Optuna study", "Data Docs", "endpoint", "Prefect run"):
         assert f"- [{place}](http" in card
@@ -158,11 +160,11 @@ def test_an_edit_of_the_features_runs_again_from_there(first: Any, edited: Any) 
     edited("src/hedonic/model/features.py", "\nAFTERTHOUGHT = 1\n")
     told = whys()
     assert told["validate"][0] == "be kept"
-    for step in ("run", "tune", "train", "evaluate"):
+    for step in ("run", "tune", "train", "simplify", "evaluate"):
         assert told[step] == ("run", ("code: src/hedonic/model/features.py changed",))
     assert train(**QUICK).outcome == "kept"
     states = step_states(latest_run().id)
-    assert [states[step] for step in STEPS] == ["Cached", "Completed", "Completed", "Completed"]
+    assert [states[step] for step in STEPS] == ["Cached", *["Completed"] * 4]
 
 
 def test_what_changed_is_named_for_contract_parameters_data_and_lock(first: Any, town: Settings) -> None:
@@ -190,7 +192,7 @@ def test_only_the_steps_that_are_asked_for_run_and_the_run_ends_with_the_last(
     result = train(**QUICK, steps=("validate", "train"))
     assert result.outcome == "stopped"
     states = step_states(latest_run().id)
-    assert [states.get(step) for step in STEPS] == ["Completed", "Cached", "Completed", None]
+    assert [states.get(step) for step in STEPS] == ["Completed", "Cached", "Completed", None, None]
     assert "stopped" in latest_run().tags
 
 
@@ -261,7 +263,7 @@ def test_both_commands_need_no_server(first: Any, town: Settings) -> None:
     nowhere = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
     quick = ("--trials", "2", "--families", "ridge")
     told = json.loads(command(town, "hedonic", "explain-cache", DATASET, *quick, "--json", **nowhere))
-    assert [step["will"] for step in told["steps"]] == [*["be kept"] * 5, "run"]
+    assert [step["will"] for step in told["steps"]] == [*["be kept"] * 6, "run"]
     alone = ("task", "validate", "--dataset", DATASET, "--debug", "--json")
     done = json.loads(command(town, "hedonic", *alone, **nowhere).splitlines()[-1])
     assert (Path(done["folder"]) / "artifacts" / "validation.json").is_file()

@@ -195,5 +195,7 @@ def test_a_missing_source_stops_the_run_by_name(project: Settings) -> None:
 def test_the_flows_form_is_typed() -> None:
     properties = train.parameters.properties
     assert properties["trials"]["anyOf"][0] == {"type": "integer", "minimum": 1}
-    assert properties["from_step"]["anyOf"][0]["enum"] == ["validate", "tune", "train", "evaluate", "decide"]
+    assert properties["from_step"]["anyOf"][0]["enum"] == [
+        "validate", "tune", "train", "simplify", "evaluate", "decide",
+    ]  # fmt: skip
     assert "boosting" in json.dumps(properties["families"])

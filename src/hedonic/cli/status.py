@@ -1,4 +1,4 @@
-"""``hedonic status``: what is champion, since when, why, and with which figures."""
+"""``hedonic status``: what is champion, since when, why, and with which figures; and which parts run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def status(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say what is champion, since when, why, and with which figures."""
+    """Say what is champion, since when, why, and with which figures; then which parts run."""
     settings = load_settings()
     known = sorted(path.stem for path in settings.expectations.glob("*.yaml"))
     if dataset is not None and dataset not in known:
@@ -61,6 +61,7 @@ def status(
             )
         _print_troubles(console, looks[name])
         console.print(figures_table(record.figures))
+    _print_parts(settings, console)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,22 @@ def _print_troubles(console: Console, look: Look) -> None:
         console.print(f"  release {release[:12]} awaits approval: hedonic approve or reject", style="yellow")
     for sentence in look.disagreements:
         console.print(f"  {sentence}", style="yellow", markup=False)
+
+
+def _print_parts(settings: Settings, console: Console) -> None:
+    """Print each part that is kept running, with its pid or that it is down; nothing without a supervisor."""
+    from hedonic.supervisor import Supervisor
+
+    try:
+        running = Supervisor(settings).running()
+    except HedonicError as err:  # the champions are told all the same
+        console.print(f"parts: {err}", style="yellow", markup=False)
+        return
+    if running:
+        console.print("parts:")
+    for name, part in running.items():
+        told, style = (f"pid {part.pid}", "") if part.pid is not None else ("down", "red")
+        console.print(f"  {name:<22} {told}", style=style, markup=False, highlight=False)
 
 
 def read_champions(settings: Settings, datasets: list[str]) -> dict[str, Record | None]:

@@ -15,6 +15,7 @@ from hedonic.cli.console import DebugOption, terminal
 from hedonic.cli.status import read_champions
 from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
+from hedonic.monitoring.alerts import AlertFeed, Told
 from hedonic.monitoring.repair import repair
 from hedonic.parts import (
     Part,
@@ -31,6 +32,7 @@ from hedonic.supervisor import Running, Supervisor, stop_all
 
 _LOOK_EVERY_S = 1.0
 _LINES = 40
+_STYLES = {"info": "green", "warning": "yellow", "critical": "red"}
 
 
 def up(
@@ -47,6 +49,7 @@ def up(
     refuse_open_pages(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     refuse_used_ports(settings)
+    alerts = AlertFeed(settings)
     # Both end it cleanly, also where a shell started it in the background and had SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -55,7 +58,7 @@ def up(
         if detach:
             return
         console.print("\nCtrl-C ends all of it.")
-        _watch(settings, console)
+        _watch(settings, console, alerts)
     except KeyboardInterrupt:
         _stop(settings, console)
     except BaseException:
@@ -92,7 +95,7 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
         welcome: what is done with a data set that has no champion, before anything can train it, and what
             is told of it; None: it is left to the watcher.
     """
-    from hedonic.deployments import deploy
+    from hedonic.deployments import deploy, end_lost_runs
     from hedonic.rollback.refused_champion import start_or_tell
 
     def tell(part: Part) -> None:
@@ -104,6 +107,11 @@ def _start(settings: Settings, console: Console, welcome: Callable[[str], str] |
         wait_until_ready(settings, server, tell)
     with console.status("deploying the flows"):
         deploy(settings)
+    for lost in end_lost_runs(settings):
+        sentence = (
+            f"  {lost}: was under way when the machine or `hedonic up` ended, and has no process any more"
+        )
+        console.print(sentence, style="yellow", markup=False, highlight=False)
     champions = read_champions(settings, _datasets(settings))
     with console.status("looking at the data sets"):
         new = {name: welcome(name) for name, champion in champions.items() if welcome and champion is None}
@@ -147,12 +155,18 @@ def _welcome(settings: Settings, dataset: str, *, train: bool) -> str:
     )
 
 
-def _watch(settings: Settings, console: Console) -> None:
-    """Return when all was stopped by another command; tell each part that was restarted."""
+def _watch(settings: Settings, console: Console, alerts: AlertFeed) -> None:
+    """Return when all was stopped by another command; tell each alert, and each part that was restarted.
+
+    A supervisor that does not answer for a while (the machine is busy) ends nothing.
+    """
     supervisor = Supervisor(settings)
     seen: dict[str, Running] = {}
+    answers = True
     while True:
         time.sleep(_LOOK_EVERY_S)
+        for told in alerts.news():
+            _tell(console, told)
         if supervisor.is_abandoned():
             console.print("the supervisor ended: everything is started again", style="yellow")
             _start(settings, console)
@@ -160,11 +174,25 @@ def _watch(settings: Settings, console: Console) -> None:
         if supervisor.pid() is None:
             console.print("everything was stopped by `hedonic down`")
             return
-        for name, running in supervisor.running().items():
+        try:
+            found = supervisor.running()
+        except HedonicError as err:
+            if answers:
+                console.print(f"{err}; all goes on, and it is asked again", style="yellow", markup=False)
+            answers = False
+            continue
+        answers = True
+        for name, running in found.items():
             if running.pid is not None and seen.setdefault(name, running) != running:
                 if seen[name].definition == running.definition:
                     console.print(f"{name} ended and was restarted; see: hedonic logs {name}", style="yellow")
                 seen[name] = running
+
+
+def _tell(console: Console, told: Told) -> None:
+    """Print one line."""
+    style = _STYLES[told.alert.severity] if told.event == "raised" else "green"
+    console.print(told.sentence, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stop(settings: Settings, console: Console) -> None:

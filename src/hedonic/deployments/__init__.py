@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from hedonic.deployments.automations import apply_automations, declared_automations
+from hedonic.deployments.lost_runs import end_lost, live_flow_runs
 from hedonic.deployments.slots import release_slot, share_slots
 from hedonic.deployments.work_pool import make_work_pool
 from hedonic.errors import HedonicError, UserError
 from hedonic.settings import ROOT_MARKER, Settings
+from hedonic.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -110,6 +112,23 @@ def request_first_champion(settings: Settings, dataset: str) -> str:
         )
         found = url_for("flow-run", obj_id=run.id, default_base_url=api.removesuffix("/api"))
         return found or run.name
+
+
+def end_lost_runs(settings: Settings, api: str | None = None) -> tuple[str, ...]:
+    """Return the names of our runs that were under way without a process, and are no longer.
+
+    To be called before a worker runs: a run that it has just taken has no process yet. Where another machine
+    may have the process, or a worker runs, nothing is looked at.
+
+    Args:
+        settings: of the project.
+        api: of the server; by default ours.
+    """
+    elsewhere = settings.services.prefect is not None or settings.work_pool != "process"
+    if elsewhere or Supervisor(settings).process_pid("worker") is not None:
+        return ()
+    with _client(api or settings.environment()["PREFECT_API_URL"]) as client:
+        return end_lost(client, TAG, live_flow_runs())
 
 
 def _client(api: str) -> SyncPrefectClient:

@@ -45,7 +45,10 @@ def declared_automations(root: Path, tag: str) -> list[AutomationCore]:
 def apply_automations(
     client: SyncPrefectClient, automations: Iterable[AutomationCore], tag: str
 ) -> list[str]:
-    """Return the names of automations that were removed; all others are as declared, once each."""
+    """Return the names of automations that were removed; all others are as declared, once each.
+
+    One that is as declared is left alone: to write it again would forget what its trigger waits for.
+    """
     declared = {automation.name: automation for automation in automations}
     removed = []
     for known in client.read_automations():
@@ -55,7 +58,7 @@ def apply_automations(
         if wanted is None:
             client.delete_automation(known.id)
             removed.append(known.name)
-        elif known.model_dump(mode="json", exclude={"id"}) != wanted.model_dump(mode="json"):
+        elif known.model_dump(exclude={"id"}) != wanted.model_dump():  # not as JSON: sets have no order
             client.update_automation(known.id, wanted)
     for missing in declared.values():
         client.create_automation(missing)

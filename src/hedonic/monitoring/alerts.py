@@ -72,6 +72,21 @@ class Alert(Frozen):
         return self.severity != "info"
 
 
+class Told(Frozen):
+    """What somebody is told of an alert: that there is one, or that it is over."""
+
+    event: Literal["raised", "settled"]
+    alert: Alert
+
+    @property
+    def sentence(self) -> str:
+        """Return it in one line."""
+        if self.event == "settled":
+            return f"settled: {self.alert.title}"
+        link = f" ({self.alert.link})" if self.alert.link else ""
+        return " ".join(f"{self.alert.title}: {self.alert.text}{link}".split())
+
+
 def failure_key(flow: str | None, subject: str) -> str:
     """Return the key of the alert that a run of a flow failed; a training's is its data set's alone."""
     return f"run-failed:{subject}" if flow in ("train", None) else f"run-failed:{flow} {subject}"
@@ -97,7 +112,7 @@ class AlertBook:
         with self._alone():
             known = self._fold().get(alert.key)
             self._append("raised", alert.model_dump(mode="json"))
-        worse = known is None or SEVERITIES.index(alert.severity) > SEVERITIES.index(known.severity)
+        worse = _is_worse(alert, known)
         if worse:
             _logger.log(_LEVELS[alert.severity], "%s: %s", alert.title, alert.text)
             self._notifier.tell(alert.severity, alert.title, _body(alert))
@@ -123,6 +138,24 @@ class AlertBook:
         """Return the last ``n`` alerts that were raised, open or not, the newest first."""
         raised = [Alert.model_validate(line["alert"]) for line in self._lines() if line["event"] == "raised"]
         return tuple(reversed(raised[-n:]))
+
+    def told(self) -> Iterator[Told]:
+        """Yield what somebody was told, the first first: each alert that was new or got worse, or is over."""
+        known: dict[str, Alert] = {}
+        for line in self._lines():
+            if line["event"] == "settled":
+                if (over := known.pop(line["alert"]["key"], None)) is not None:
+                    yield Told(event="settled", alert=over)
+                continue
+            alert = Alert.model_validate(line["alert"])
+            if _is_worse(alert, known.get(alert.key)):
+                yield Told(event="raised", alert=alert)
+            if alert.stays_open:
+                known[alert.key] = alert
+
+    def size(self) -> int:
+        """Return how many bytes the book has; it only grows."""
+        return self._path.stat().st_size if self._path.is_file() else 0
 
     def _fold(self) -> dict[str, Alert]:
         """Return the open alerts by key."""
@@ -170,6 +203,29 @@ class AlertBook:
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+class AlertFeed:
+    """What is told from now on, by whatever process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Begin after all that the book of ``settings.home`` has."""
+        self._book = AlertBook(settings)
+        self._size, self._n_told = self._book.size(), sum(1 for _ in self._book.told())
+
+    def news(self) -> tuple[Told, ...]:
+        """Return what was told since the last time."""
+        size = self._book.size()
+        if size == self._size:
+            return ()
+        told = tuple(self._book.told())
+        news = told[self._n_told :]
+        self._size, self._n_told = size, len(told)
+        return news
+
+
+def _is_worse(alert: Alert, known: Alert | None) -> bool:
+    return known is None or SEVERITIES.index(alert.severity) > SEVERITIES.index(known.severity)
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -22,6 +22,15 @@ class Choice(Frozen):
     tuning: Tuning
     finding: Finding | None = None
 
+    @property
+    def sentence(self) -> str:
+        """Return what is judged, and why."""
+        family = self.candidate.recipe.family
+        if self.finding is not None:
+            return f"{family} is judged: {self.finding.sentence}"
+        why = "it is as simple as ridge" if family in SIMPLE else "the contract asks for no simpler model"
+        return f"{family} is judged: {why}"
+
 
 def choose(
     data: TrainingData, store: CandidateStore, candidate: CandidateName, tuning: Tuning, *, workers: int

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from hedonic.endpoint import Endpoint
-from hedonic.errors import ReleaseRefused
+from hedonic.errors import HedonicError, ReleaseRefused
 from hedonic.monitoring.alerts import AlertBook
 from hedonic.promotion.history import Entry, History
 from hedonic.promotion.pointer import pointer_path, project_pointer, read_pointer
 from hedonic.settings import Settings
+from hedonic.supervisor import Process, Running, Supervisor, stop_all
 from tests.unit.cli.test_run import verdict
+from tests.watched import wait_until
 
 A = "a" * 64
 
@@ -56,7 +58,7 @@ def supervisor(monkeypatch):
     monkeypatch.setattr(
         "hedonic.roll_out.take_back", lambda settings, dataset: asked.append(f"stop {dataset}")
     )
-    stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"])
+    stopped = SimpleNamespace(stop_all=lambda settings: ["endpoint-toy"], Supervisor=Supervisor)
     monkeypatch.setitem(sys.modules, "hedonic.supervisor", stopped)
     return asked
 
@@ -90,6 +92,37 @@ def test_a_pointer_that_differs_is_told(hedonic, history, champion, project):
     assert "repairs it" not in hedonic("status")[1]
     content = json.loads(hedonic("status", "toy", "--json")[1])["toy"]
     assert (content["pointer_agrees"], content["release"]) == (True, A)
+
+
+def test_each_part_that_is_kept_running_is_told_with_its_pid_and_json_has_the_data_sets_alone(
+    hedonic, project
+):
+    settings = Settings(root=project, home=project / ".hedonic")
+    assert "parts" not in hedonic("status")[1]
+    supervisor = Supervisor(settings)
+    try:
+        supervisor.keep(Process("worker", (sys.executable, "-c", "import time; time.sleep(600)")))
+        wait_until(lambda: supervisor.process_pid("worker") is not None, "it runs")
+        lines = hedonic("status")[1].splitlines()
+        told = [line.split() for line in lines[lines.index("parts:") + 1 :]]
+        assert told == [["worker", "pid", str(supervisor.process_pid("worker"))]]
+        assert json.loads(hedonic("status", "--json")[1]) == {"toy": None}
+    finally:
+        stop_all(settings)
+    assert "parts" not in hedonic("status")[1]
+
+
+def test_a_part_that_does_not_run_is_down_and_a_silent_supervisor_is_told(hedonic, monkeypatch):
+    monkeypatch.setattr(Supervisor, "running", lambda _: {"worker": Running(None, "x")})
+    assert hedonic("status")[1].splitlines()[-1].split() == ["worker", "down"]
+
+    def silent(_):
+        raise HedonicError("the supervisor does not answer 'list': timed out")
+
+    monkeypatch.setattr(Supervisor, "running", silent)
+    code, out, _ = hedonic("status")
+    assert code == 0
+    assert out.splitlines()[-1] == "parts: the supervisor does not answer 'list': timed out"
 
 
 def test_an_unknown_data_set_is_told_with_the_known_ones(hedonic):
@@ -153,6 +186,7 @@ def test_up_starts_the_others_where_one_champion_is_refused_and_tells_the_way_ba
     for name in ("refuse_used_ports", "start", "wait_until_ready"):
         monkeypatch.setattr(f"hedonic.cli.up.{name}", lambda *_: None)
     monkeypatch.setattr("hedonic.deployments.deploy", lambda settings: None)
+    monkeypatch.setattr("hedonic.deployments.end_lost_runs", lambda settings: ("toy: nightly",))
     try:
         code, out, _ = hedonic("up", "--detach")
     finally:
@@ -161,6 +195,7 @@ def test_up_starts_the_others_where_one_champion_is_refused_and_tells_the_way_ba
     assert (code, refused) == (0, [("toy", free_port)])
     assert "is not served. its golden rows differ. Go back: hedonic rollback another" in out
     assert f"http://127.0.0.1:{free_port}" in out
+    assert "toy: nightly: was under way when the machine or `hedonic up` ended" in out
 
 
 def test_status_tells_a_champion_whose_files_are_damaged_with_the_way_back(hedonic, champion):

@@ -1,17 +1,29 @@
-"""`hedonic up` and a data set that has no champion: one training, or none."""
+"""`hedonic up`: a data set that has no champion is trained once or not, and it goes on until it is ended."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from hedonic.cli.up import _welcome
+from hedonic.cli.up import _watch, _welcome
+from hedonic.monitoring.alerts import Alert, AlertBook, AlertFeed
+from hedonic.settings import Settings
+from hedonic.supervisor import Process, Supervisor, stop_all
 from hedonic.watching.event import Event
 from hedonic.watching.look import look_at
 from hedonic.watching.sighting import dataset_file
 from tests.contracts import car_contract, car_frame
+from tests.supervised import supervised
 from tests.watched import make_watched, put, wait_until
+
+__all__ = ["supervised"]
 
 CARS = car_contract(source={"uri": "data/cars.parquet"})
 
@@ -40,3 +52,58 @@ def test_a_contract_that_cannot_be_read_is_told_and_asks_for_nothing(
     monkeypatch.setattr("hedonic.deployments.request_first_champion", pytest.fail)
     assert _welcome(settings, "cars", train=True).startswith("has no champion. ")
     assert not dataset_file(settings.home, "cars").path.exists()
+
+
+def test_each_alert_that_is_raised_or_settled_is_one_line_and_what_was_before_is_not_told(
+    supervised: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hedonic.cli.up._LOOK_EVERY_S", 0.1)
+    book, told = AlertBook(supervised), StringIO()
+    failed = Alert(kind="run-failed", severity="critical", key="a", title="cars: the run failed", text="x")
+    book.raise_(failed.model_copy(update={"key": "old", "title": "an old one"}))
+    Supervisor(supervised).keep(Process("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
+    console = Console(file=told, width=30)
+    watching = threading.Thread(target=_watch, args=(supervised, console, AlertFeed(supervised)))
+    watching.start()
+    link = "http://127.0.0.1:4200/runs/flow-run/1"
+    book.raise_(failed.model_copy(update={"text": "no such file:\n  data/cars.csv [now]", "link": link}))
+    book.raise_(failed)
+    book.settle("a")
+    wait_until(lambda: "settled" in told.getvalue(), "it is told")
+    stop_all(supervised)
+    watching.join(30.0)
+    assert told.getvalue().splitlines()[:2] == [
+        f"cars: the run failed: no such file: data/cars.csv [now] ({link})",
+        "settled: cars: the run failed",
+    ]
+
+
+def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_nothing(
+    supervised: Settings,
+) -> None:
+    supervisor = Supervisor(supervised)
+    supervisor.keep(Process("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
+    wait_until(lambda: supervisor.process_pid("sleeper") is not None, "it runs")
+    daemon, first = supervisor.pid(), supervisor.process_pid("sleeper")
+    assert daemon is not None
+    assert first is not None
+    told = StringIO()
+    watching = threading.Thread(
+        target=_watch, args=(supervised, Console(file=told, width=200), AlertFeed(supervised))
+    )
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        watching.start()
+        wait_until(lambda: "does not answer" in told.getvalue(), "it is told")
+        watching.join(4.0)  # asked again meanwhile
+        assert watching.is_alive()
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert told.getvalue().count("does not answer") == 1
+    watching.join(3.0)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: "sleeper ended and was restarted" in told.getvalue(), "the restart is told")
+    stop_all(supervised)
+    watching.join(30.0)
+    assert not watching.is_alive()
+    assert "everything was stopped by `hedonic down`" in told.getvalue()

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from hedonic.monitoring.alerts import Alert, AlertBook
+from hedonic.monitoring.alerts import Alert, AlertBook, AlertFeed
 from hedonic.settings import Settings
 
 
@@ -89,6 +89,27 @@ def test_the_worst_comes_first_and_news_are_not_open(book):
     assert [a.key for a in book.recent(2)] == ["champion", "a"]
 
 
+def test_a_feed_has_what_is_new_worse_or_over_and_each_of_it_once(book, tmp_path):
+    book.raise_(alert(key="before"))
+    feed = AlertFeed(settings_of(tmp_path))
+    assert feed.news() == ()
+    book.raise_(alert())
+    book.raise_(alert(text="again"))
+    book.raise_(alert(severity="critical"))
+    book.raise_(alert(key="champion", kind="champion-promoted", severity="info"))
+    told = [(one.event, one.alert.key, one.alert.severity) for one in feed.news()]
+    assert told == [
+        ("raised", "run-failed:tiny_town", "warning"),
+        ("raised", "run-failed:tiny_town", "critical"),
+        ("raised", "champion", "info"),
+    ]
+    assert feed.news() == ()
+    book.raise_(alert(text="and again"))
+    assert feed.news() == ()
+    book.settle("before")
+    assert [one.sentence for one in feed.news()] == ["settled: tiny_town: the run failed"]
+
+
 def test_half_a_line_is_passed_over_and_the_next_one_is_whole(book, tmp_path):
     book.raise_(alert())
     path = tmp_path / "home" / "alerts.jsonl"
@@ -142,6 +163,13 @@ def test_a_channel_that_is_down_is_logged_without_its_password_and_fails_nothing
     assert "did not reach every channel" in caplog.text
     assert "no such channel: nonsense://" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_by_default_channels_are_told_of_a_promotion(tmp_path, channel):
+    url, posted = channel
+    news = alert(key="champion", kind="champion-promoted", severity="info", title="a new champion")
+    AlertBook(settings_of(tmp_path, channels=url)).raise_(news)
+    assert [told["title"] for told in posted] == ["a new champion"]
 
 
 def test_the_settings_come_from_the_environment(tmp_path, monkeypatch):
