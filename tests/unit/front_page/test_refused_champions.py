@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hedonic.data.contract_file import load_contract
+from hedonic.endpoint import Endpoint
 from hedonic.errors import HedonicError
 from hedonic.front_page.books import Books
 from hedonic.front_page.composition import Facts
@@ -111,7 +112,8 @@ def test_a_start_that_is_refused_is_told_and_one_that_is_not_settles_it(town, mo
         start_or_tell(town.settings, town.contract)
     (alert,) = AlertBook(town.settings).open()
     assert (alert.key, alert.text.count("Go back")) == (KEY, 1)
-    monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", lambda *_: None)
+    serves = Endpoint(DATASET, "http://127.0.0.1:3000", pid=1, release=town.champion, bento=None)
+    monkeypatch.setattr("hedonic.rollback.refused_champion.start_endpoint", lambda *_: serves)
     start_or_tell(town.settings, town.contract)
     assert AlertBook(town.settings).open() == ()
 
