@@ -93,7 +93,7 @@ def _problem(source: Source, known: _Known, history: str, *, starts: bool) -> st
     return None if source.release == champion else (
         f"{source.uri} names it, and the champion of the history {history} is {(champion or 'none')[:16]}, "
         f"so it is not served. The champion is changed by a run or by `hedonic rollback {source.dataset}`; "
-        "`hedonic status` repairs what was moved by hand."
+        f"`hedonic serve {source.dataset}` repairs what was moved by hand."
     )  # fmt: skip
 
 
