@@ -25,9 +25,11 @@ def test_the_image_that_was_shipped_is_deployed_by_its_digest_to_the_data_sets_e
 @pytest.mark.parametrize("dataset", sorted(path.stem for path in (ROOT / "expectations").glob("*.yaml")))
 def test_every_data_set_has_the_endpoint_that_is_named(dataset):
     named = make_plan(dataset, "kubectl", "ghcr.io/someone", [GHCR]).endpoint
-    text = (ROOT / f"deployments/kubernetes/base/{named}.yaml").read_text()
-    (found,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment")
-    assert found["metadata"]["name"] == named
+    files = (ROOT / "deployments" / "kubernetes").glob("**/endpoint*.yaml")
+    declared = [one for file in files for one in yaml.safe_load_all(file.read_text())]
+    (found,) = (
+        one for one in declared if (one["kind"], one["metadata"].get("name")) == ("Deployment", named)
+    )
     assert [one["name"] for one in found["spec"]["template"]["spec"]["containers"]] == [named]
 
 
