@@ -116,7 +116,7 @@ bench: $(READY)  ## The figures of the README.
 drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was promised, and the table of what they found.
 	@HEDONIC_DRILLS=full $(BIN)/python -m pytest -m drill
 	@$(BIN)/python -m pytest tests/containers/drill_worker.py
-	@$(BIN)/python -m pytest tests/containers/drill_compose.py
+	@$(BIN)/python -m pytest tests/containers/drill_compose.py tests/containers/drill_production.py
 	@$(BIN)/python -m pytest tests/e2e/drill_same_bytes.py
 
 gate-rates: $(READY)  ## How often the gate promotes what is no better, and what is; red where a stated rate is not kept.
