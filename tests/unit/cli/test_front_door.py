@@ -28,6 +28,7 @@ class TrainResult:
     bento: str | None = None
     endpoint: str | None = None
     prediction: dict | None = None
+    to_do: str | None = None
     figures: dict = field(default_factory=dict)
     written: dict = field(default_factory=dict)
 
