@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from hedonic.cli.console import DatasetArgument, DebugOption, JsonOption, terminal, write_object
-from hedonic.cli.status import has_history
 from hedonic.errors import HedonicError, UserError
-from hedonic.promotion.history import History, Record, open_history
+from hedonic.promotion.history import History, Record, is_begun, open_history
 from hedonic.promotion.reign import Reign, reign_at
 from hedonic.promotion.standing import standings
 from hedonic.promotion.whole_history import require_whole, told_broken
@@ -92,7 +91,7 @@ def read_time(text: str, now: datetime) -> datetime:
 
 def _existing_history(settings: Settings) -> History:
     """Return the history; one that does not exist yet is not made."""
-    if not has_history(settings):
+    if not is_begun(settings):
         raise UserError("nothing was decided yet. Make a first champion with: hedonic run")
     return open_history(settings)
 

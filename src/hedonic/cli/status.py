@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy.engine import make_url
 
 from hedonic.cli.console import DebugOption, JsonOption, figures_table, terminal, write_object
 from hedonic.data.contract_file import load_contract
 from hedonic.errors import HedonicError, UserError
 from hedonic.promotion.agreement import disagreements
-from hedonic.promotion.history import Record, open_history
+from hedonic.promotion.history import Record, is_begun, open_history
 from hedonic.promotion.pointer import read_pointer
 from hedonic.promotion.registry.store import has_store
 from hedonic.settings import Settings, load_settings
@@ -79,7 +77,7 @@ class Look:
 
 def look_at_registry(settings: Settings, dataset: str) -> Look:
     """Return what awaits approval, and where MLflow differs from the history; nothing is repaired."""
-    if not has_history(settings) and not has_store(settings):
+    if not is_begun(settings) and not has_store(settings):
         return Look()
     with closing(open_history(settings)) as history:
         parked = tuple(record.release or "" for record in history.parked(dataset))
@@ -115,16 +113,10 @@ def _print_parts(settings: Settings, console: Console) -> None:
 
 def read_champions(settings: Settings, datasets: list[str]) -> dict[str, Record | None]:
     """Return the champion of each data set; a history that does not exist yet is not made."""
-    if not has_history(settings):
+    if not is_begun(settings):
         return dict.fromkeys(datasets)
     with closing(open_history(settings)) as history:
         return {name: history.champion(name) for name in datasets}
-
-
-def has_history(settings: Settings) -> bool:
-    """Return whether the history was begun; to open it would make it."""
-    url = make_url(settings.history)
-    return not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists())
 
 
 def _content(settings: Settings, record: Record | None, look: Look) -> dict[str, Any] | None:
