@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 
-from hedonic.cli.status import has_history
 from hedonic.errors import HedonicError, UserError
-from hedonic.promotion.history import open_history
+from hedonic.promotion.history import is_begun, open_history
 from hedonic.promotion.record import Record
 from hedonic.settings import Settings, load_settings
 
@@ -38,7 +37,7 @@ def find_version(settings: Settings, dataset: str, release: str) -> int:
         UserError: it was never champion.
     """
     records: tuple[Record, ...] = ()
-    if has_history(settings):
+    if is_begun(settings):
         with closing(open_history(settings)) as history:
             records = history.records(dataset)
     version = version_of(records, release)

@@ -40,7 +40,7 @@ BLIND = {
     "ages": [], "logs": [], "ratios": [], "place": None, "comparables": None,
 }  # fmt: skip
 LAX = {"limits": [{"metric": "mdape_pct", "maximum": 60}]}
-WHOLE = ("history.db", "mlflow", "results", "steps", "alerts")
+WHOLE = ("mlflow", "results", "steps", "alerts")
 FOLDERS = ("releases/*/*", "releases/*/.*", "candidates/*/.*", "bentoml/bentos/*/*")
 FOLLOWS_WITHIN_S = 60.0
 
@@ -55,7 +55,8 @@ class Town:
     worse: str
 
     def reset(self) -> None:
-        """Make it so again. The endpoint goes on, and goes back to the worse model."""
+        """Make it so again. The endpoint goes on, and goes back to the worse model, once the history names it."""
+        wipe_since(self.settings.home, self.saved, whole=("history.db",), folders=())
         pointer = pointer_path(self.settings.home, DATASET)
         shutil.copyfile(self.saved / "serving" / pointer.name, pointer.with_suffix(".new"))
         pointer.with_suffix(".new").replace(pointer)
