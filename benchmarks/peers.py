@@ -59,11 +59,11 @@ def pipeline_app() -> Any:
     python_types = {"integer": int, "number": float, "boolean": bool}
     fields: Any = {c.name: (python_types.get(c.type, str), ...) for c in contract.inputs}
     row = create_model("Row", **fields)
-    request = create_model("Request", instances=(list[row], ...))  # type: ignore[valid-type]
+    request = create_model("Request", instances=(list[row], ...))
     app = FastAPI()
 
     @app.post("/predict")
-    def predict(body: request) -> dict[str, Any]:  # type: ignore[valid-type]
+    def predict(body: request) -> dict[str, Any]:
         """Return estimates with 90 % intervals."""
         content: BaseModel = body
         frame = pd.DataFrame([instance.model_dump() for instance in content.instances])  # type: ignore[attr-defined]

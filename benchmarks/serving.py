@@ -109,7 +109,7 @@ def processes(server: Server) -> list[Any]:
 
 def cpu_s(server: Server) -> float:
     """Return the CPU time that the server's processes have used."""
-    return sum(p.cpu_times().user + p.cpu_times().system for p in processes(server))
+    return float(sum(p.cpu_times().user + p.cpu_times().system for p in processes(server)))
 
 
 def memory_mb(server: Server) -> float:

@@ -179,7 +179,7 @@ def find_source() -> Source:
 
 def place_jobs() -> None:
     """Give the long jobs of this service a file of its own; before BentoML makes it."""
-    from _bentoml_impl.tasks import Sqlite3Store  # type: ignore[import-untyped]
+    from _bentoml_impl.tasks import Sqlite3Store
 
     Sqlite3Store.init_db(str(place_job_store(os.environ, source_settings().home)))
 

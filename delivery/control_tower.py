@@ -115,7 +115,7 @@ def _sign(name: str, gate: Mapping[str, Any], held: Collection[str]) -> str:
         return NOT_NEEDED
     if gate["result"] == "success" and (gate.get("outputs") or {}).get(UNDONE):
         return "⚪ nothing done"
-    return SIGNS.get(gate["result"], gate["result"])
+    return SIGNS.get(gate["result"], str(gate["result"]))
 
 
 def _cell(text: str) -> str:

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from hedonic.errors import HedonicError
 from hedonic.model.manifest import verify_release
+from hedonic.model.search import open_storage
 from hedonic.promotion.release import publish
 from hedonic.settings import Settings, load_settings
 
@@ -61,8 +64,7 @@ def pack(settings: Settings, run: Path, parcel: Path) -> dict[str, str]:
     told = read_run(run)
     parcel.mkdir(parents=True)
     (parcel / VERDICT).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    if settings.studies.is_file():
-        shutil.copyfile(settings.studies, parcel / STUDY)
+    _copy_study(settings.studies, told["dataset"], parcel / STUDY)
     facts = {"dataset": told["dataset"], "outcome": told["outcome"], "release": "", "bento": ""}
     if told["outcome"] == "promoted":
         folder = settings.releases / told["dataset"] / told["release"]
@@ -70,6 +72,23 @@ def pack(settings: Settings, run: Path, parcel: Path) -> dict[str, str]:
         shutil.copytree(folder, parcel / RELEASES / told["dataset"] / told["release"])
         facts |= {"release": told["release"], "bento": told["bento"]}
     return facts
+
+
+def _copy_study(studies: Path | str, dataset: str, journal: Path) -> None:
+    """Copy what holds the run's study; of a database that many share, the newest of the data set alone."""
+    if isinstance(studies, Path):
+        if studies.is_file():
+            shutil.copyfile(studies, journal)
+        return
+    shared = open_storage(studies)
+    begun = {
+        summary.datetime_start: summary.study_name
+        for summary in optuna.get_all_study_summaries(shared)
+        if summary.datetime_start and summary.study_name.startswith(f"{dataset}-20")
+    }
+    if begun:
+        newest = begun[max(begun)]
+        optuna.copy_study(from_study_name=newest, from_storage=shared, to_storage=open_storage(journal))
 
 
 def read_run(path: Path) -> dict[str, Any]:

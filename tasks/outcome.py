@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import task
@@ -124,7 +125,8 @@ def outcome_of(
 ) -> TrainResult:
     """Return the outcome, outside any flow run."""
     settings = load_settings()
-    written = {"snapshot": settings.snapshots / contract.name / (record.snapshot or "")}
+    snapshot = settings.snapshots / contract.name / (record.snapshot or "")
+    written: dict[str, Path | str] = {"snapshot": snapshot}
     written |= {"study": settings.written_studies, "Data Docs": settings.data_docs / "index.html"}
     written |= {"reports": settings.reports, "MLflow": settings.written_tracking}
     if record.release:

@@ -9,11 +9,11 @@ from hedonic.settings import load_settings
 from hedonic.turn import Turn
 
 
-def take_turn(flow: Flow[..., object], run: FlowRun, state: State) -> None:
+def take_turn(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
     """Wait until no other process trains the data set."""
-    Turn(load_settings().home, str(run.parameters["dataset"])).take()
+    Turn(load_settings().home, str(flow_run.parameters["dataset"])).take()
 
 
-def end_turn(flow: Flow[..., object], run: FlowRun, state: State) -> None:
+def end_turn(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
     """Let the next process train the data set."""
-    Turn(load_settings().home, str(run.parameters["dataset"])).end()
+    Turn(load_settings().home, str(flow_run.parameters["dataset"])).end()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from hedonic.endpoint import Endpoint, process_name
 from hedonic.errors import HedonicError, ReleaseRefused, UserError

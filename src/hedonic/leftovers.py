@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 MARKER, NAME = "HEDONIC_SUPERVISED", "HEDONIC_PROCESS"
 _LIMIT_S = 5.0

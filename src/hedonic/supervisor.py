@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from hedonic.errors import HedonicError, UserError
 from hedonic.leftovers import MARKER, NAME

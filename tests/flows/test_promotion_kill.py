@@ -55,7 +55,7 @@ class Town:
     worse: str
 
     def reset(self) -> None:
-        """Make it so again. The endpoint goes on, and goes back to the worse model, once the history names it."""
+        """Make it so again. The endpoint goes on, and back to the worse model, once the history names it."""
         wipe_since(self.settings.home, self.saved, whole=("history.db",), folders=())
         pointer = pointer_path(self.settings.home, DATASET)
         shutil.copyfile(self.saved / "serving" / pointer.name, pointer.with_suffix(".new"))

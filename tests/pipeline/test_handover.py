@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import optuna
 import pytest
 
 from delivery.handover import build_promised, pack, read_run, take
 from hedonic.errors import HedonicError, ReleaseRefused
+from hedonic.model.search import open_storage
 from hedonic.settings import Settings
 from tests.project import ROOT
 from tests.tiny_release import tiny_release
@@ -50,6 +52,20 @@ def test_a_parcel_holds_study_verdict_and_release_and_its_facts_are_told(promote
     assert folder == later.releases / DATASET / release.name
     assert (folder / "manifest.json").read_bytes() == (release / "manifest.json").read_bytes()
     assert take(later, tmp_path / "parcel", DATASET, release.name) == folder
+
+
+def test_of_a_database_of_studies_that_many_share_the_newest_of_the_data_set_is_in_the_parcel(
+    promoted, tmp_path
+):
+    settings, _, run = promoted
+    shared = f"sqlite:///{tmp_path}/studies.db"
+    for name in (f"{DATASET}-2026-11-28-a", f"{DATASET}-2026-11-29-b", "other_town-2026-11-29-c"):
+        study = optuna.create_study(storage=shared, study_name=name)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    pack(settings.model_copy(update={"studies_url": shared}), run, tmp_path / "parcel")
+    parcel = open_storage(tmp_path / "parcel/studies.journal")
+    (packed,) = optuna.get_all_study_summaries(parcel)
+    assert (packed.study_name, packed.n_trials) == (f"{DATASET}-2026-11-29-b", 2)
 
 
 def test_another_release_than_the_promised_one_is_not_taken(promoted, tmp_path):

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
