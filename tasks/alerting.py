@@ -36,8 +36,7 @@ def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
             dataset=dataset,
             title=f"{dataset}: the data were refused" if refused else f"{dataset}: {flow.name} {how}",
             text=told,
-            link=run_url(flow_run.id)
-            or (_mlflow_url(settings, dataset, str(flow_run.id)) if trains else None),
+            link=link,
         )
     )
 

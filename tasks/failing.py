@@ -25,7 +25,6 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
     decided = StepBook(settings).latest(dataset, "decide")
     if decided is None or decided.flow_run != str(flow_run.id):
         return
-    error = None if state.is_cancelled() else stated(state)
     choice = Choice.model_validate(decided.arguments["choice"])
     with closing(open_history(settings)) as history:
         judged = [
@@ -41,13 +40,14 @@ def record_failure(settings: Settings, dataset: str, flow_run: FlowRun, state: S
                 actor=actor(),
                 reason=str(flow_run.parameters.get("reason", "by hand")),
                 flow_run=decided.flow_run,
-                failure=_failure(state, error),
+                failure=_failure(state),
             )
         )
 
 
-def _failure(state: State[Any], error: BaseException | None) -> str:
+def _failure(state: State[Any]) -> str:
     """Return why an attempt came to nothing, in words."""
     if state.is_cancelled():
         return f"cancelled: {state.message}" if state.message else "cancelled"
+    error = stated(state)
     return str(error) if error is not None else (state.message or state.name or "unknown")

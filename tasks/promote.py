@@ -197,5 +197,5 @@ def roll_out(contract: Contract) -> Endpoint:
     settings = load_settings()
     project(settings, contract.name)  # again, for a run that was interrupted before it had
     endpoint = roll_out_or_fall_back(settings, contract, flow_run=flow_run.id)
-    logger().info(endpoint.to_do or f"{endpoint.url} serves {endpoint.release[:12]}")
+    logger().info(endpoint.told)
     return endpoint

@@ -53,7 +53,7 @@ def roll_out_target(contract: Contract, rollback: Rollback, reason: str) -> Endp
     Where it does not, the champion before is champion again, and the run fails.
     """
     endpoint = library.roll_out(load_settings(), contract, rollback, reason=reason, flow_run=flow_run.id)
-    logger().info(endpoint.to_do or f"{endpoint.url} serves {endpoint.release[:12]}")
+    logger().info(endpoint.told)
     return endpoint
 
 

@@ -50,6 +50,11 @@ class Endpoint:
     bento: str | None
     to_do: str | None = None
 
+    @property
+    def told(self) -> str:
+        """Return what it serves and where, or what there is to do before it does, in a sentence."""
+        return self.to_do or f"{self.url} serves {self.release[:12]}"
+
 
 def process_name(dataset: str) -> str:
     """Return the name under which a data set's endpoint is supervised and logged."""

@@ -65,9 +65,13 @@ class LogSettings(_ServedSettings):
         """Return the store of answers; None when there is none to be kept, or nowhere to keep it."""
         if self.prediction_log_mode == "off":
             return None
-        if self.prediction_log_url is not None or self.home is None:
+        if self.home is None:
             return self.prediction_log_url
-        return str(self.home / "prediction_log.db")
+        return self.store_below(self.home)
+
+    def store_below(self, home: Path) -> str:
+        """Return the store of answers, whether or not any are kept now: the one in ``home`` unless told."""
+        return self.prediction_log_url or str(home / "prediction_log.db")
 
 
 def read_log_settings() -> LogSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hedonic.cli.alerts import alerts
 from hedonic.cli.approve import approve, reject
 from hedonic.cli.backup import backup, restore
 from hedonic.cli.bento import bento
@@ -37,8 +38,8 @@ app = typer.Typer(
     help="The self-hosted factory for price models: checks, tunes, gates, releases and serves them.",
 )
 for command in (
-    up, down, status, logs, run, explain_cache, task, serve, rollback, predict, score,
-    traffic, trace, explain_decision, reproduce, approve, reject, history, what_served, image, deploy,
-    pull, bento, verify, gc, backup, restore, forget, purge, doctor, env,
+    up, down, status, logs, alerts, run, explain_cache, task, serve, rollback, predict, score, traffic,
+    trace, explain_decision, reproduce, approve, reject, history, what_served, image, deploy, pull, bento,
+    verify, gc, backup, restore, forget, purge, doctor, env,
 ):  # fmt: skip
     app.command()(command)

@@ -50,7 +50,7 @@ def approve(
         except HedonicError as err:
             _record_failure(settings, record, str(err))
             raise
-    console.print(endpoint.to_do or f"served at {endpoint.url} until: hedonic down", markup=False)
+    console.print(endpoint.told, markup=False)
     if as_json:
         write_object({"record": record, "endpoint": endpoint.url})
 

@@ -162,7 +162,7 @@ def _opened_log(home: Path) -> Iterator[PredictionLogStore]:
     Raises:
         UserError: nothing was ever logged there.
     """
-    url = read_log_settings().prediction_log_url or str(home / "prediction_log.db")
+    url = read_log_settings().store_below(home)
     store = PredictionLogStore(url, at_once=False)
     if store.is_file and not store.file.exists():
         raise UserError(

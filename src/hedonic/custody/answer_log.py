@@ -41,7 +41,7 @@ def open_logs(
 ) -> Iterator[tuple[LogSettings, PredictionLogStore]]:
     """Yield each log that is there, with its store opened."""
     for log in logs:
-        url = log.prediction_log_url or str(settings.home / "prediction_log.db")
+        url = log.store_below(settings.home)
         store = PredictionLogStore(url, at_once=False)
         try:
             if not store.is_file or store.file.exists():

@@ -38,9 +38,7 @@ def embedded_stores(settings: Settings, log: LogSettings) -> tuple[EmbeddedStore
     url = make_url(settings.history)
     is_file = url.get_backend_name() == "sqlite" and bool(url.database)
     told = url.render_as_string(hide_password=True)
-    answers = PredictionLogStore(
-        log.prediction_log_url or str(settings.home / "prediction_log.db"), at_once=False
-    )
+    answers = PredictionLogStore(log.store_below(settings.home), at_once=False)
     tracking = settings.tracking_uri
     runs = Path(tracking.removeprefix("sqlite:///")) if tracking.startswith("sqlite:///") else None
     return (

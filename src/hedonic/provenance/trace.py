@@ -78,7 +78,7 @@ def trace_request(settings: Settings, log: LogSettings, request_id: str) -> Trac
     Raises:
         UserError: nothing of it is in the log; the message says where it may have gone.
     """
-    url = log.prediction_log_url or str(settings.home / "prediction_log.db")
+    url = log.store_below(settings.home)
     parts = _logged(url, request_id)
     if not parts:
         raise UserError(_unknown(url, log, request_id))
