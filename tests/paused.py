@@ -7,9 +7,10 @@ from typing import Any
 from hedonic.settings import Settings
 from tests.project import ROOT
 
-# Deployed in place of flows/train.py: the same flow, whose tasks look for an order to wait when they begin.
+# Deployed in place of flows/train.py: the same flow, whose tasks look for an order to wait in the middle of
+# what they do: about to write for the n-th time (a file, a rename, a database opened), or to return.
 PAUSED = """
-import os, time
+import functools, os, sys, threading, time
 from pathlib import Path
 
 from prefect import Task
@@ -18,18 +19,50 @@ import flows.train as story
 from flows.train import train
 
 ORDER, WAITS = Path("wait_at"), Path("waits")
+inside = threading.local()
 
 
-def wait(task, run, state):
-    while ORDER.exists() and ORDER.read_text() == task.name:
+def wait(step):
+    inside.step = None  # what is written to tell that it waits is none of the step's writes
+    while ORDER.exists() and ORDER.read_text().split()[0] == step:
         WAITS.with_suffix(".new").write_text(str(os.getpid()))
         WAITS.with_suffix(".new").rename(WAITS)
         time.sleep(0.05)
 
 
+def heard(name, told):
+    step = getattr(inside, "step", None)
+    if step is None:
+        return
+    if name in ("os.rename", "sqlite3.connect") or (
+        name == "open" and isinstance(told[1], str) and set(told[1]) & set("wax+")
+    ):
+        inside.left -= 1
+        if inside.left == 0:
+            wait(step)
+
+
+def slowed(body, step):
+    @functools.wraps(body)
+    def run(*args, **kwargs):
+        ordered = ORDER.read_text().split() if ORDER.exists() else [None]
+        if ordered[0] != step:
+            return body(*args, **kwargs)
+        inside.step, inside.left = step, int(ordered[1])
+        try:
+            returned = body(*args, **kwargs)
+        finally:
+            inside.step = None
+        wait(step)
+        return returned
+
+    return run
+
+
+sys.addaudithook(heard)
 for task in vars(story).values():
     if isinstance(task, Task):
-        task.on_running(wait)
+        task.fn = slowed(task.fn, task.name)
 """
 
 
@@ -39,9 +72,12 @@ class Order:
     def __init__(self, settings: Settings) -> None:
         self._order, self._waits = settings.root / "wait_at", settings.root / "waits"
 
-    def wait_at(self, step: str) -> None:
+    def wait_at(self, step: str, write: int = 1) -> None:
+        """Let it wait in the middle of a step: at its how many-th write, or at its end where it has fewer."""
         self._waits.unlink(missing_ok=True)
-        self._order.write_text(step)
+        ordered = self._order.with_suffix(".new")
+        ordered.write_text(f"{step} {write}")
+        ordered.replace(self._order)
 
     def waiting_process(self) -> int | None:
         """Return the process that waits."""
