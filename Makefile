@@ -16,7 +16,7 @@ AUDITED := requirements.txt requirements-serve.txt requirements-factory.txt requ
 
 .PHONY: run up test check bench drills gate-rates lock down clean installer prerequisites
 .PHONY: pull retrain parcel take image version known-prediction ship
-.PHONY: structure lint style types imports workflows dockerfiles manifests bandit secrets licences audit coverage newest
+.PHONY: static structure lint style types imports workflows dockerfiles manifests bandit secrets licences audit coverage newest
 .DEFAULT_GOAL := run
 
 run: $(READY)  ## Train, gate, release and serve $(DATASET); the endpoint stays until `make down`.
@@ -30,8 +30,10 @@ up: $(READY)  ## Everything on this machine, until Ctrl-C: Prefect, worker, watc
 test: $(READY) $(CHECKED)  ## Every test, a file at a time on each of two cores.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: structure lint workflows dockerfiles manifests bandit secrets licences  ## All that is quick: order, lint, types, scans, unit tests.
+check: static  ## All that is quick: order, lint, types, scans, unit tests.
 	@$(BIN)/python -m pytest tests/unit -q -m "not slow" -n 2
+
+static: structure lint workflows dockerfiles manifests bandit secrets licences  ## What is read and not run.
 
 structure:  ## Is everything in its place? Needs python3 and git alone.
 	@$(PYTHON) -m delivery.structure
