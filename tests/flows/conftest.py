@@ -1,4 +1,4 @@
-"""One Prefect server and one project for all flow tests: starting either costs many seconds."""
+"""One Prefect server for all flow tests, and one project a module: starting either costs many seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hedonic.supervisor import stop_all
 from tests.project import make_project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server, in a database of its own."""
     from prefect.testing.utilities import prefect_test_harness
