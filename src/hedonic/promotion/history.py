@@ -163,11 +163,16 @@ class History:
     def find_recipe(self, dataset: str, recipe: str) -> Record | None:
         """Return the last verdict on a candidate of the very same recipe that still holds, None for none.
 
-        What was parked and not decided before the champion moved is to be judged again.
+        What was parked and not decided before the champion moved is to be judged again; so is what lost to a
+        champion that was left by a roll-back since: it may be better than the one before.
         """
-        query = select(_records).where(_records.c.recipe == recipe, _records.c.kind.in_(JUDGED))
+        of_dataset = select(_records).where(_records.c.dataset == dataset)
+        query = of_dataset.where(_records.c.recipe == recipe, _records.c.kind.in_(JUDGED))
         with self._transaction() as connection:
-            found = _first(connection, query.where(_records.c.dataset == dataset))
+            found = _first(connection, query)
+            rolled_back = _first(connection, of_dataset.where(_records.c.kind == "rolled_back"))
+        if found is not None and found.kind in ("kept", "refused") and rolled_back is not None:
+            return None if rolled_back.seq > found.seq else found
         if found is not None and found.kind == "parked" and found.release is not None:
             return None if self.standing(dataset, found.release) == "candidate" else found
         return found

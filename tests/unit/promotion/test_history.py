@@ -275,6 +275,25 @@ def test_a_recipe_is_found_again_with_its_last_verdict(history):
     assert history.find_recipe("king_county", B) is None
 
 
+@pytest.mark.parametrize("kind", ["kept", "refused"])
+def test_what_lost_to_a_champion_that_was_left_since_is_to_be_judged_again(history, kind):
+    promote(history, A)
+    promote(history, B, expected=A)
+    history.append(entry(kind, recipe=C, reason="lost to B"))
+    assert history.find_recipe("king_county", C).reason == "lost to B"
+    history.append(entry("rolled_back", release=A), expected_champion=B)
+    assert history.find_recipe("king_county", C) is None
+    history.append(entry(kind, recipe=C, reason="lost to A, too"))
+    assert history.find_recipe("king_county", C).reason == "lost to A, too"
+
+
+def test_what_was_promoted_and_left_by_a_roll_back_is_not_promoted_again_by_itself(history):
+    promote(history, A)
+    history.append(entry("promoted", release=B, recipe=C), expected_champion=A)
+    history.append(entry("rolled_back", release=A), expected_champion=B)
+    assert history.find_recipe("king_county", C).release == B
+
+
 def test_each_record_continues_the_one_before_whatever_its_data_set(history):
     first, second = promote(history, A), promote(history, B, dataset="california")
     third = history.append(entry("kept"))
