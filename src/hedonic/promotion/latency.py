@@ -6,20 +6,27 @@ import time
 
 import numpy as np
 
-from hedonic.data.table import take
+from hedonic.data.table import Columns, take
 from hedonic.data.training_data import TrainingData
 from hedonic.model.artifact import PortableModel
 
-N_TIMED = 50
+N_TIMED, N_ROUNDS = 50, 5
 
 
 def latency_ms(model: PortableModel, data: TrainingData) -> float:
-    """Return the median time of one estimate in milliseconds, over the first 50 holdout rows."""
-    rows = [take(data.columns, data.split.holdout[n : n + 1]) for n in range(N_TIMED)]
+    """Return the median time of one estimate in milliseconds, over the first 50 holdout rows.
+
+    Of each row the shortest of five times counts: what else the machine does makes a time longer, and is no
+    fault of the model.
+    """
+    holdout = data.split.holdout[:N_TIMED]
+    rows = [take(data.columns, holdout[n : n + 1]) for n in range(len(holdout))]
     model.estimate(rows[0])
-    spent = []
-    for row in (row for row in rows if len(next(iter(row.values())))):
-        began = time.perf_counter()
-        model.estimate(row)
-        spent.append(time.perf_counter() - began)
-    return float(np.median(spent)) * 1000
+    spent = np.array([[_seconds(model, row) for row in rows] for _ in range(N_ROUNDS)])
+    return float(np.median(spent.min(axis=0))) * 1000
+
+
+def _seconds(model: PortableModel, row: Columns) -> float:
+    began = time.perf_counter()
+    model.estimate(row)
+    return time.perf_counter() - began
