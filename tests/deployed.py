@@ -108,11 +108,11 @@ class Deployment:
         }
         self.call("/events", [content])
 
-    def drop_news(self) -> None:
-        """Write new content to the data set's source, and look at it as the watcher does."""
+    def drop_news(self, n_rows: int = 1) -> None:
+        """Write new content to the data set's source, with fewer rows, and look at it as the watcher does."""
         contract = load_contract(self.settings.expectations / f"{DATASET}.yaml")
         path = self.settings.root / contract.source.uri
-        pd.read_parquet(path).iloc[1:].to_parquet(path, index=False)
+        pd.read_parquet(path).iloc[n_rows:].to_parquet(path, index=False)
         wait_for(lambda: look_at(self.settings, contract, self.tell).outcome != "waiting", "it is told", 60)
 
     def tell(self, event: Event) -> None:
