@@ -28,7 +28,7 @@ up: $(READY)  ## Everything on this machine, until Ctrl-C: Prefect, worker, watc
 	@$(BIN)/hedonic up
 
 test: $(READY) $(CHECKED)  ## Every test, a file at a time on each of two cores.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: static  ## All that is quick: order, lint, types, scans, unit tests.
 	@$(BIN)/python -m pytest tests/unit -q -m "not slow" -n 2
@@ -74,7 +74,7 @@ audit: $(READY) $(CHECKED)  ## Known vulnerabilities of what is locked; asks osv
 	@$(BIN)/python -m delivery.audit --tool $(CHECKS)/bin/pip-audit $(if $(OSV),--service $(OSV)) $(AUDITED)
 
 coverage: $(READY) $(CHECKED)  ## Every test, and how much of src/ they run: 90 % at least.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-report=json
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=json
 
 # What comes from a form is named $$THUS, as a variable of the shell: never pasted into a command.
 pull: $(READY)  ## The champion from HEDONIC_HISTORY_URL and HEDONIC_STORE_URL; BOOTSTRAP=true: there may be none yet.

@@ -178,12 +178,15 @@ def declaration(dataset: str) -> dict[str, Any]:
     return renamed
 
 
-def wait_for(look: Callable[[], Found | None], what: str, limit_s: float, every_s: float = 0.2) -> Found:
-    """Return what is found; fail when there is nothing within the limit."""
+def wait_for(look: Callable[[], Found | None], what: str, limit_s: float) -> Found:
+    """Return what is found; fail when there is nothing within the limit.
+
+    A look at the server costs it as much as some of what it does for a run: not many a second.
+    """
     deadline = time.monotonic() + limit_s
     while True:
         found = look()
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        time.sleep(every_s)
+        time.sleep(1.0)

@@ -126,7 +126,10 @@ def environment(process: psutil.Process) -> dict[str, str]:
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 60.0) -> Any:
-    """Return what the condition comes to once it holds; fail when it does not within the limit."""
+    """Return what the condition comes to once it holds; fail when it does not within the limit.
+
+    A look costs the parts that are looked at: not many a second.
+    """
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         try:
@@ -134,7 +137,7 @@ def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 60.0) -> 
                 return found
         except OSError:
             pass  # nothing answers yet
-        time.sleep(0.3)
+        time.sleep(1.0)
     raise AssertionError(f"not within {limit_s:g} s: {what}")
 
 

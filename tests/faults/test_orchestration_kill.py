@@ -136,7 +136,7 @@ def test_a_killed_training_is_restarted_and_each_content_is_judged_once(
                 town.order.wait_at(case[number][0], write)
             else:
                 town.order.go_on()
-        settled = wait_for(lambda run=run: settle(town, run["id"]), str(case), SETTLED_WITHIN_S, 0.5)
+        settled = wait_for(lambda run=run: settle(town, run["id"]), str(case), SETTLED_WITHIN_S)
         settled_s.append(time.monotonic() - killed_at)
         ends[settled] += 1
         wait_for(

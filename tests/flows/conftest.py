@@ -13,7 +13,7 @@ from hedonic.supervisor import stop_all
 from tests.project import make_project
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server, in a database of its own."""
     from prefect.testing.utilities import prefect_test_harness
