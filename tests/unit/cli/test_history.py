@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hedonic.endpoint import Endpoint
 from hedonic.errors import HedonicError
 from hedonic.promotion.history import Entry, History
 from hedonic.promotion.pointer import read_pointer
@@ -155,8 +156,9 @@ def endpoint(monkeypatch):
     def start_endpoint(settings, dataset, port, *, stays=False):
         if asked.failure:
             raise HedonicError(asked.failure)
-        asked.started.append((dataset, read_pointer(settings.home, dataset).release))
-        return SimpleNamespace(url="http://127.0.0.1:1", to_do=None)
+        release = read_pointer(settings.home, dataset).release
+        asked.started.append((dataset, release))
+        return Endpoint(dataset, "http://127.0.0.1:1", 1, release, None)
 
     monkeypatch.setattr("hedonic.rollback.fallback.start_endpoint", start_endpoint)
     return asked
@@ -183,6 +185,7 @@ def test_an_approval_promotes_rolls_out_and_settles(hedonic, parked, history, en
     code, out, _ = hedonic("approve", "tiny_town", "--reason", "looked at it")
     assert code == 0
     assert f"release {parked.release} is champion" in out
+    assert f"http://127.0.0.1:1 serves {parked.release[:12]}" in out
     assert endpoint.started == [("tiny_town", parked.release)]
     champion = history.champion("tiny_town")
     assert (champion.kind, champion.reason) == ("approved", "looked at it")
