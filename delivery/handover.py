@@ -14,6 +14,7 @@ import optuna
 from hedonic.errors import HedonicError
 from hedonic.model.manifest import verify_release
 from hedonic.model.search import open_storage
+from hedonic.model.study_name import is_study_of
 from hedonic.promotion.release import publish
 from hedonic.settings import Settings, load_settings
 
@@ -81,13 +82,13 @@ def _copy_study(studies: Path | str, dataset: str, journal: Path) -> None:
             shutil.copyfile(studies, journal)
         return
     shared = open_storage(studies)
-    begun = {
-        summary.datetime_start: summary.study_name
+    begun = [
+        (summary.datetime_start, summary.study_name)
         for summary in optuna.get_all_study_summaries(shared)
-        if summary.datetime_start and summary.study_name.startswith(f"{dataset}-20")
-    }
+        if summary.datetime_start and is_study_of(dataset, summary.study_name)
+    ]
     if begun:
-        newest = begun[max(begun)]
+        _, newest = max(begun)
         optuna.copy_study(from_study_name=newest, from_storage=shared, to_storage=open_storage(journal))
 
 

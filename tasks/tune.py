@@ -13,6 +13,7 @@ from hedonic.data.validated import ValidatedSnapshot
 from hedonic.flow_record import FlowRecord
 from hedonic.model.budget import Budget
 from hedonic.model.study import Study, Trial, Tuning
+from hedonic.model.study_name import study_name
 from hedonic.settings import load_settings
 from tasks.caching import by_content
 from tasks.recording import recorded
@@ -46,7 +47,7 @@ def tune(contract: Contract, validated: ValidatedSnapshot, budget: Budget, seed:
         budget=budget,
         seed=seed,
         studies=settings.studies,
-        name=f"{contract.name}-{datetime.now(UTC):%Y-%m-%d}-{validated.snapshot.digest[:8]}",
+        name=study_name(contract.name, datetime.now(UTC), validated.snapshot.digest),
         attributes={"mlflow_run": run_id, "prefect_flow_run": str(flow_run.id)},
         workers=settings.workers,
         on_trial=tell,

@@ -22,9 +22,17 @@ ORDER, WAITS = Path("wait_at"), Path("waits")
 inside = threading.local()
 
 
+def ordered():
+    try:
+        step, write = ORDER.read_text().split()
+    except FileNotFoundError:
+        return None, 0
+    return step, int(write)
+
+
 def wait(step):
     inside.step = None  # what is written to tell that it waits is none of the step's writes
-    while ORDER.exists() and ORDER.read_text().split()[0] == step:
+    while ordered()[0] == step:
         WAITS.with_suffix(".new").write_text(str(os.getpid()))
         WAITS.with_suffix(".new").rename(WAITS)
         time.sleep(0.05)
@@ -45,10 +53,10 @@ def heard(name, told):
 def slowed(body, step):
     @functools.wraps(body)
     def run(*args, **kwargs):
-        ordered = ORDER.read_text().split() if ORDER.exists() else [None]
-        if ordered[0] != step:
+        wanted, write = ordered()
+        if wanted != step:
             return body(*args, **kwargs)
-        inside.step, inside.left = step, int(ordered[1])
+        inside.step, inside.left = step, write
         try:
             returned = body(*args, **kwargs)
         finally:

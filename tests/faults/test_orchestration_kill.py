@@ -39,7 +39,11 @@ PROMISED = {victim: tuple(((step, victim),) for step in STEPS) for victim in ("f
 }
 CASES = PROMISED if FULL else FEW
 # Of each victim's cases every third is a test of its own: they may run beside each other.
-PARTS = [(victims, part) for victims, cases in CASES.items() for part in range(min(3, len(cases)))]
+PARTS = [
+    pytest.param(victims, cases[part::3], id=f"{victims}-{part}")
+    for victims, cases in CASES.items()
+    for part in range(min(3, len(cases)))
+]
 # At which of its writes a step is stopped, in turn.
 WRITES = (1, 2, 3, 5, 8)
 # Whatever the news are, the model of them replaces the champion: each training goes through every step.
@@ -116,12 +120,11 @@ def states_of(town: Deployment, run: str, step: str) -> list[str]:
     return [one["state_name"] for one in found if one["name"].rsplit("-", 1)[0] == step]
 
 
-@pytest.mark.parametrize(("victims", "part"), PARTS)
+@pytest.mark.parametrize(("victims", "cases"), PARTS)
 def test_a_killed_training_is_restarted_and_each_content_is_judged_once(
-    town: Deployment, drill_table: DrillTable, victims: str, part: int
+    town: Deployment, drill_table: DrillTable, victims: str, cases: tuple[tuple[tuple[str, str], ...], ...]
 ) -> None:
     settled_s, ends = [], Counter[str]()
-    cases = CASES[victims][part::3]
     for case, write in zip(cases, cycle(WRITES), strict=False):
         known = {run["id"] for run in town.runs(TRAIN)}
         town.order.wait_at(case[0][0], write)

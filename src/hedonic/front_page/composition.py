@@ -24,6 +24,7 @@ from hedonic.front_page.state import (
     VerdictState,
 )
 from hedonic.front_page.tools import Answered, Tracked
+from hedonic.model.study_name import is_study_of
 from hedonic.monitoring.alerts import Alert
 from hedonic.parts import Part
 from hedonic.promotion.record import Record
@@ -216,7 +217,7 @@ def _dataset_links(facts: Facts, book: Book, addresses: Addresses) -> Iterator[L
     tracked = facts.tracked.get(book.dataset)
     if tracked is not None and tracked.experiment is not None:
         yield Link(title="Experiment", url=addresses.experiment(tracked.experiment))
-    mine = [study for name, study in facts.studies.items() if name.startswith(f"{book.dataset}-20")]
+    mine = [study for name, study in facts.studies.items() if is_study_of(book.dataset, name)]
     if mine:
         yield Link(title="Latest study", url=addresses.study(mine[-1]))
     for deployment in facts.orchestration.deployments.values() if facts.orchestration else ():

@@ -170,12 +170,10 @@ class History:
         query = of_dataset.where(_records.c.recipe == recipe, _records.c.kind.in_(JUDGED))
         with self._transaction() as connection:
             found = _first(connection, query)
-            rolled_back = _first(connection, of_dataset.where(_records.c.kind == "rolled_back"))
-        if found is None:
-            return None
-        if found.kind in ("kept", "refused"):
-            return None if rolled_back is not None and rolled_back.seq > found.seq else found
-        if found.kind == "parked" and found.release is not None:
+            if found is not None and found.kind in ("kept", "refused"):
+                since = of_dataset.where(_records.c.kind == "rolled_back", _records.c.seq > found.seq)
+                return None if _first(connection, since) else found
+        if found is not None and found.kind == "parked" and found.release is not None:
             return None if self.standing(dataset, found.release) == "candidate" else found
         return found
 
