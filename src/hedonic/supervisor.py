@@ -31,6 +31,7 @@ from hedonic.settings import Settings
 
 _START_LIMIT_S, _STOP_LIMIT_S, _CALL_LIMIT_S = 30.0, 45.0, 40.0
 _POLL_S = 0.1
+_BUSY = "arbiter is "  # how circus's refusals begin that are of this moment: "already running", "restarting"
 _INTO_LOG = 'exec "$@" >>"$0" 2>&1'
 
 
@@ -256,20 +257,29 @@ class Supervisor:
         return "\n".join(lines).replace("%", "%%") + "\n"
 
     def _call(self, command: str, *, limit_s: float = _CALL_LIMIT_S, **properties: Any) -> dict[str, Any]:
-        """Return the daemon's answer to a circus command."""
+        """Return the daemon's answer to a circus command.
+
+        A daemon that is in the middle of something, its own start and its look at the processes each second
+        among them, refuses a command rather than keeping it waiting: it is asked again within the limit.
+        """
         from circus.client import CircusClient
         from circus.exc import CallError
 
         client = CircusClient(endpoint=f"ipc://{self._control_folder()}/control", timeout=limit_s)
+        deadline = time.monotonic() + limit_s
         try:
-            answer: dict[str, Any] = client.send_message(command, **properties)
+            while True:
+                answer: dict[str, Any] = client.send_message(command, **properties)
+                if answer.get("status") != "error":
+                    return answer
+                reason = str(answer.get("reason"))
+                if not reason.startswith(_BUSY) or time.monotonic() > deadline:
+                    raise HedonicError(f"the supervisor refused {command!r}: {reason}")
+                time.sleep(_POLL_S)
         except CallError as err:
             raise HedonicError(f"the supervisor does not answer {command!r}: {err}") from err
         finally:
             client.stop()
-        if answer.get("status") == "error":
-            raise HedonicError(f"the supervisor refused {command!r}: {answer.get('reason')}")
-        return answer
 
     def _control_folder(self) -> Path:
         """Return the private folder of the control sockets; their paths may have 107 characters at most."""

@@ -1,5 +1,6 @@
 """The supervised endpoint: it outlives the command, follows the pointer, and comes back."""
 
+import configparser
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from circus.client import CircusClient
 
 from hedonic.endpoint import bento_folder, endpoint_state, start_endpoint, stop_endpoint
 from hedonic.errors import HedonicError, ReleaseRefused, UserError
@@ -26,7 +28,7 @@ from hedonic.promotion.bento import (
 )
 from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
-from hedonic.supervisor import Process, Supervisor, stop_all
+from hedonic.supervisor import Process, Supervisor, log_tail, stop_all
 from tests.kept_home import kept_home, made_bento
 from tests.serving.conftest import ROOT, Served, crown, free_port
 from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
@@ -283,6 +285,24 @@ def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_
     assert supervisor.names() == ["sleeper-1"]
     assert supervisor.process_pid("sleeper-1") == pids[1]
     assert not psutil.pid_exists(pids[0])
+
+
+def test_a_daemon_that_is_in_the_middle_of_something_is_asked_again(settings):
+    supervisor = Supervisor(settings)
+    slow_to_end = "trap 'sleep 2; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+    supervisor.keep(Process(name="slow", arguments=("/bin/sh", "-c", slow_to_end)))
+    wait_for(lambda: "ready" in log_tail(supervisor.log("slow")))
+    ini = configparser.RawConfigParser()
+    ini.read(settings.home / "supervisor" / "circus.ini")
+    client = CircusClient(endpoint=ini["circus"]["endpoint"])
+    try:
+        assert client.send_message("restart", name="slow", waiting=False)["status"] == "ok"
+        refused = client.send_message("reloadconfig", waiting=True)
+    finally:
+        client.stop()
+    assert refused["status"] == "error"  # so circus answers a command that comes meanwhile
+    supervisor.keep(Process(name="sleeper", arguments=("/bin/sleep", "1000")))
+    assert supervisor.process_pid("sleeper") is not None
 
 
 def test_an_endpoint_behind_a_token_is_verified_and_told_with_it(settings, monkeypatch):
