@@ -74,7 +74,7 @@ def server_part(settings: Settings) -> Part:
 def parts(settings: Settings) -> tuple[Part, ...]:
     """Return the parts beside Prefect's server."""
     host, ports, away = settings.host, settings.ports, settings.services
-    worker = ("worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", socket.gethostname())
+    worker = ("--pool", WORK_POOL, "--type", "process", "--name", socket.gethostname())
     mlflow = ("server", "--host", host, "--port", str(ports.mlflow), "--workers", "1")
     # Without its class a journal that no study wrote yet is refused.
     kind = "RDBStorage" if settings.studies_url else "JournalFileStorage"
@@ -85,7 +85,10 @@ def parts(settings: Settings) -> tuple[Part, ...]:
         Part(
             # The runs that it started end by themselves, and tell the server so.
             Process(
-                "worker", _module("prefect", *worker), environment=_WORKER_ENVIRONMENT, children_stay=True
+                "worker",
+                _module("hedonic.deployments.worker", *worker),
+                environment=_WORKER_ENVIRONMENT,
+                children_stay=True,
             ),
             title="Worker",
             needs_server=True,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -314,6 +316,23 @@ def test_a_run_that_failed_is_an_alert_that_links_to_it_and_a_source_that_cannot
     )
     assert page.status_code == httpx.codes.OK
     assert (of_source.text, of_source.link) == (problem, None)
+
+
+def test_a_run_that_was_lost_with_its_worker_is_crashed_by_the_next_though_no_heartbeat_was_heard(
+    town: Deployment,
+) -> None:
+    parameters = {"dataset": DATASET, "source": "data/nowhere.csv", "target": "data/out.csv"}
+    wanted = {"parameters": parameters, "state": {"type": "RUNNING", "name": "Running"}}
+    lost = town.call(f"/deployments/{town.deployments()['score/score']['id']}/create_flow_run", wanted)["id"]
+    worker = town.supervisor.process_pid("worker")
+    assert worker is not None
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: "Crashed" in town.states(lost), "the next worker says so", OVER_WITHIN_S)
+    told = {state["name"]: state["message"] for state in town.call(f"/flow_run_states/?flow_run_id={lost}")}
+    assert told["Crashed"].startswith("Its process is gone")
+    assert town.supervisor.process_pid("worker") not in (None, worker)
+    cancelled = {"state": {"type": "CANCELLED", "name": "Cancelled"}, "force": True}
+    town.call(f"/flow_runs/{lost}/set_state", cancelled)
 
 
 def test_an_automation_that_cannot_start_a_training_is_an_alert(town: Deployment) -> None:

@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling, Pending, Running
 
-from hedonic.deployments import TAG, end_lost_runs
+from hedonic.deployments import TAG, end_lost_runs, end_runs_of_lost_worker
 from hedonic.settings import Addresses, Settings
 from tests.flow_runs import read_run
 
@@ -32,9 +32,13 @@ def nothing() -> None:
 def begin(prefect_server: None) -> Callable[..., UUID]:
     """A function that makes a run in a state, such as a machine without power leaves it."""
 
-    def begin(*states: Any, tags: tuple[str, ...] = (TAG,)) -> UUID:
+    def begin(*states: Any, tags: tuple[str, ...] = (TAG,), deployed: bool = False) -> UUID:
         with get_client(sync_client=True) as client:
-            run = client.create_flow_run(nothing, tags=tags, state=Pending())
+            if deployed:
+                deployment = client.create_deployment(client.create_flow(nothing), name="lost")
+                run = client.create_flow_run_from_deployment(deployment, tags=tags, state=Pending())
+            else:
+                run = client.create_flow_run(nothing, tags=tags, state=Pending())
             for state in states:
                 client.set_flow_run_state(run.id, state, force=True)
             return run.id
@@ -42,9 +46,9 @@ def begin(prefect_server: None) -> Callable[..., UUID]:
     return begin
 
 
-def end(folder: Path, **changes: Any) -> set[str]:
+def end(folder: Path, how: Callable[..., tuple[str, ...]] = end_lost_runs, **changes: Any) -> set[str]:
     settings = Settings(root=folder, home=folder / ".hedonic", **changes)
-    return set(end_lost_runs(settings, str(get_current_settings().api.url)))
+    return set(how(settings, str(get_current_settings().api.url)))
 
 
 def name_and_message(run: UUID) -> tuple[str, str]:
@@ -59,7 +63,7 @@ def test_a_run_without_a_process_is_crashed_scheduled_again_or_cancelled_and_say
     ran, waited, unwanted = begin(Running()), begin(), begin(Running(), Cancelling())
     known = {read_run(run).name for run in (ran, waited, unwanted)}
     assert end(tmp_path) == known
-    gone = "Its process is gone: the machine or `hedonic up` ended"
+    gone = "Its process is gone: the machine, `hedonic up` or the worker ended"
     assert name_and_message(ran) == ("Crashed", f"{gone} while it ran.")
     assert name_and_message(waited) == ("AwaitingRetry", f"{gone} before it began.")
     assert name_and_message(unwanted) == ("Cancelled", f"{gone} before it could be cancelled.")
@@ -80,3 +84,13 @@ def test_a_run_with_a_process_and_what_is_not_ours_stay(begin: Callable[..., UUI
     assert end(tmp_path, work_pool="kubernetes") == set()
     assert end(tmp_path) == {read_run(alive).name}
     assert name_and_message(theirs)[0] == "Running"
+
+
+def test_a_worker_that_begins_ends_what_was_lost_with_the_last_one_and_leaves_a_command_of_somebody(
+    begin: Callable[..., UUID], tmp_path: Path
+) -> None:
+    by_hand, ran, waited = begin(Running()), begin(Running(), deployed=True), begin(deployed=True)
+    elsewhere = {"work_pool": "kubernetes"}
+    assert end(tmp_path, end_runs_of_lost_worker, **elsewhere) == set()
+    assert end(tmp_path, end_runs_of_lost_worker) == {read_run(ran).name, read_run(waited).name}
+    assert [name_and_message(run)[0] for run in (by_hand, ran, waited)] == ["Running", "Crashed", "AwaitingRetry"]

@@ -124,11 +124,32 @@ def end_lost_runs(settings: Settings, api: str | None = None) -> tuple[str, ...]
         settings: of the project.
         api: of the server; by default ours.
     """
-    elsewhere = settings.services.prefect is not None or settings.work_pool != "process"
-    if elsewhere or Supervisor(settings).process_pid("worker") is not None:
+    if _runs_elsewhere(settings) or Supervisor(settings).process_pid("worker") is not None:
         return ()
     with _client(api or settings.environment()["PREFECT_API_URL"]) as client:
         return end_lost(client, TAG, live_flow_runs())
+
+
+def end_runs_of_lost_worker(settings: Settings, api: str | None = None) -> tuple[str, ...]:
+    """Return the names of our deployments' runs that were under way without a process, and are no longer.
+
+    To be called by a worker that has taken no run yet. A run whose worker was killed with it has nobody else
+    who could know: a server that was killed too, or whose database was busy, may have lost the one heartbeat
+    after which it would wait for the next.
+
+    Args:
+        settings: of the project.
+        api: of the server; by default ours.
+    """
+    if _runs_elsewhere(settings):
+        return ()
+    with _client(api or settings.environment()["PREFECT_API_URL"]) as client:
+        return end_lost(client, TAG, live_flow_runs(), deployed_alone=True)
+
+
+def _runs_elsewhere(settings: Settings) -> bool:
+    """Return whether another machine may have a run's process."""
+    return settings.services.prefect is not None or settings.work_pool != "process"
 
 
 def _client(api: str) -> SyncPrefectClient:

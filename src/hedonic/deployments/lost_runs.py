@@ -28,7 +28,9 @@ def live_flow_runs() -> set[UUID]:
     return found
 
 
-def end_lost(client: SyncPrefectClient, tag: str, live: set[UUID]) -> tuple[str, ...]:
+def end_lost(
+    client: SyncPrefectClient, tag: str, live: set[UUID], *, deployed_alone: bool = False
+) -> tuple[str, ...]:
     """Return the names of the runs of that tag that were under way without a process, and are no longer.
 
     One that ran is Crashed, one that had not begun is scheduled again, and one that was to be cancelled is
@@ -39,8 +41,14 @@ def end_lost(client: SyncPrefectClient, tag: str, live: set[UUID]) -> tuple[str,
         client: of the server.
         tag: that our runs carry.
         live: runs that have a process.
+        deployed_alone: whether a run of no deployment is left: somebody's own command, whose process does
+            not carry the run's id, may be at it.
     """
-    lost = [run for run in _under_way(client, tag) if run.id not in live]
+    lost = [
+        run
+        for run in _under_way(client, tag)
+        if run.id not in live and (run.deployment_id is not None or not deployed_alone)
+    ]
     for run in lost:
         client.set_flow_run_state(run.id, _becomes(run))
     return tuple(run.name for run in lost)
@@ -69,7 +77,7 @@ def _becomes(run: FlowRun) -> Any:
     from prefect.client.schemas.objects import StateType
     from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-    gone = "Its process is gone: the machine or `hedonic up` ended"
+    gone = "Its process is gone: the machine, `hedonic up` or the worker ended"
     if run.state_type == StateType.CANCELLING:
         return Cancelled(message=f"{gone} before it could be cancelled.")
     if run.state_type == StateType.PENDING:
