@@ -14,7 +14,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling, Pending, Running
+from prefect.states import Cancelling, Crashed, Pending, Running
 
 from hedonic.deployments import TAG, end_lost_runs, end_runs_of_lost_worker
 from hedonic.settings import Addresses, Settings
@@ -49,6 +49,11 @@ def begin(prefect_server: None) -> Callable[..., UUID]:
 def end(folder: Path, how: Callable[..., tuple[str, ...]] = end_lost_runs, **changes: Any) -> set[str]:
     settings = Settings(root=folder, home=folder / ".hedonic", **changes)
     return set(how(settings, str(get_current_settings().api.url)))
+
+
+def states(run: UUID) -> list[str]:
+    with get_client(sync_client=True) as client:
+        return [str(one.name) for one in client.read_flow_run_states(run)]
 
 
 def name_and_message(run: UUID) -> tuple[str, str]:
@@ -90,7 +95,12 @@ def test_a_worker_that_begins_ends_what_was_lost_with_the_last_one_and_leaves_a_
     begin: Callable[..., UUID], tmp_path: Path
 ) -> None:
     by_hand, ran, waited = begin(Running()), begin(Running(), deployed=True), begin(deployed=True)
-    elsewhere = {"work_pool": "kubernetes"}
-    assert end(tmp_path, end_runs_of_lost_worker, **elsewhere) == set()
-    assert end(tmp_path, end_runs_of_lost_worker) == {read_run(ran).name, read_run(waited).name}
-    assert [name_and_message(run)[0] for run in (by_hand, ran, waited)] == ["Running", "Crashed", "AwaitingRetry"]
+    too_often = begin(*([Running(), Crashed()] * 2), Running(), deployed=True)
+    known = {read_run(run).name for run in (ran, waited, too_often)}
+    assert end(tmp_path, end_runs_of_lost_worker, work_pool="kubernetes") == set()
+    assert end(tmp_path, end_runs_of_lost_worker) == known
+    assert states(by_hand) == ["Pending", "Running"]
+    assert states(ran) == ["Pending", "Running", "Crashed", "AwaitingRetry"]
+    assert states(waited) == ["Pending", "AwaitingRetry"]
+    assert states(too_often)[-2:] == ["Running", "Crashed"]
+    assert read_run(too_often).run_count == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 """The variable by which a process of Prefect's worker is told which flow run it is."""
 
 _MANY = 200
+_MOST_STARTS = 3  # as deployments/automations/restart.yaml has it
 
 
 def live_flow_runs() -> set[UUID]:
@@ -33,9 +35,11 @@ def end_lost(
 ) -> tuple[str, ...]:
     """Return the names of the runs of that tag that were under way without a process, and are no longer.
 
-    One that ran is Crashed, one that had not begun is scheduled again, and one that was to be cancelled is
-    Cancelled. Without this a run that was lost while the server was down is under way for ever: what the
-    server waits for on its account was forgotten at its start.
+    One that ran is Crashed, and scheduled again where a worker would take it and it was not started too often;
+    one that had not begun is scheduled again; one that was to be cancelled is Cancelled. Without this a run
+    that was lost while the server was down is under way for ever: what the server waits for on its account
+    was forgotten at its start. Nor is the restart left to the automation that does it otherwise: a server
+    that has just begun answers before it listens to its own events.
 
     Args:
         client: of the server.
@@ -50,7 +54,8 @@ def end_lost(
         if run.id not in live and (run.deployment_id is not None or not deployed_alone)
     ]
     for run in lost:
-        client.set_flow_run_state(run.id, _becomes(run))
+        for state in _become(run):
+            client.set_flow_run_state(run.id, state)
     return tuple(run.name for run in lost)
 
 
@@ -72,14 +77,17 @@ def _under_way(client: SyncPrefectClient, tag: str) -> list[FlowRun]:
     )
 
 
-def _becomes(run: FlowRun) -> Any:
-    """Return the state of a run whose process is gone; the automations do what follows a crash."""
+def _become(run: FlowRun) -> Iterator[Any]:
+    """Yield the states, one after the other, of a run whose process is gone."""
     from prefect.client.schemas.objects import StateType
     from prefect.states import AwaitingRetry, Cancelled, Crashed
 
     gone = "Its process is gone: the machine, `hedonic up` or the worker ended"
     if run.state_type == StateType.CANCELLING:
-        return Cancelled(message=f"{gone} before it could be cancelled.")
-    if run.state_type == StateType.PENDING:
-        return AwaitingRetry(message=f"{gone} before it began.")
-    return Crashed(message=f"{gone} while it ran.")
+        yield Cancelled(message=f"{gone} before it could be cancelled.")
+    elif run.state_type == StateType.PENDING:
+        yield AwaitingRetry(message=f"{gone} before it began.")
+    else:
+        yield Crashed(message=f"{gone} while it ran.")
+        if run.deployment_id is not None and run.run_count < _MOST_STARTS:
+            yield AwaitingRetry(message="Started again after a crash.")
