@@ -35,11 +35,11 @@ def end_lost(
 ) -> tuple[str, ...]:
     """Return the names of the runs of that tag that were under way without a process, and are no longer.
 
-    One that ran is Crashed, and scheduled again where a worker would take it and it was not started too often;
-    one that had not begun is scheduled again; one that was to be cancelled is Cancelled. Without this a run
-    that was lost while the server was down is under way for ever: what the server waits for on its account
-    was forgotten at its start. Nor is the restart left to the automation that does it otherwise: a server
-    that has just begun answers before it listens to its own events.
+    One that ran is Crashed, and scheduled again where a worker would take it and it was not started too
+    often; one that had not begun is scheduled again; one that was to be cancelled is Cancelled. Without this
+    a run that was lost while the server was down is under way for ever: what the server waits for on its
+    account was forgotten at its start. Nor is the restart left to the automation that does it otherwise: a
+    server that has just begun answers before it listens to its own events.
 
     Args:
         client: of the server.

@@ -589,6 +589,8 @@ def test_losses_that_are_not_finite_are_counted_for_each_model():
     found = finding(decide(OPEN, GOOD, compared, champion="b"), "finite-losses")
     told = "losses that are not finite numbers: 1 of the candidate and 2 of the champion"
     assert (found.outcome, found.value, found.limit, found.sentence) == ("issue", 3, 0, told)
+    none = finding(decide(OPEN, GOOD, scores(0.5), champion="b"), "finite-losses")
+    assert (none.outcome, none.sentence) == ("passed", "losses that are not finite numbers: none")
 
 
 @pytest.mark.parametrize("n_leaked", [None, 0, 1])
