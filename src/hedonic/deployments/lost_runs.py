@@ -21,11 +21,16 @@ _MOST_STARTS = 3  # as deployments/automations/restart.yaml has it
 
 
 def live_flow_runs() -> set[UUID]:
-    """Return the flow runs that have a process on this machine, as far as we may see it."""
+    """Return the flow runs that have a process on this machine, as far as we may see it.
+
+    What a run started carries its variables too (the processes that fit models), and outlives it for minutes
+    when it is killed: a run's own process is the one that runs a module of Prefect.
+    """
     found = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ValueError):
-            if told := process.environ().get(FLOW_RUN):
+            told = process.environ().get(FLOW_RUN)
+            if told and any(word.startswith("prefect.") for word in process.cmdline()):
                 found.add(UUID(told))
     return found
 

@@ -564,7 +564,8 @@ def test_what_a_model_s_behaviour_showed_refuses_or_stays_silent(outcome, kind):
 
 def test_files_within_their_budget_pass_and_larger_ones_refuse():
     policy = OPEN.model_copy(update={"max_size_mb": 2.0})
-    assert finding(decide(policy, GOOD, size_mb=2.0), "size").outcome == "passed"
+    within = finding(decide(policy, GOOD, size_mb=2.0), "size")
+    assert (within.outcome, within.sentence) == ("passed", "2 MB of files, within the budget of 2")
     beyond = decide(policy, GOOD, size_mb=2.5)
     found = finding(beyond, "size")
     assert (beyond.kind, found.value, found.limit) == ("refused", 2.5, 2.0)
