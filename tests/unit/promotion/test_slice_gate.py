@@ -202,6 +202,18 @@ def test_more_confidence_calls_fewer_intervals_wrong():
     assert one(COVER, sales("a", 1.0, held=71), confidence=0.99).outcome == "passed"
 
 
+@pytest.mark.parametrize(("confidence", "outcome"), [(0.5, "issue"), (math.nextafter(0.5, 1), "passed")])
+def test_an_interval_is_called_wrong_where_its_chance_is_the_rate_itself(confidence, outcome):
+    # None of two rows, of which half should be held: p = 1/4, and 1/2 as one of two that are tested.
+    gate = SliceGate(minimum_rows=2, coverage=(CoveragePolicy(level=90, minimum=50),))
+    assert one(gate, sales("a", 1.0, n=2, held=0), confidence=confidence).outcome == outcome
+
+
+def test_each_part_whose_interval_is_called_wrong_is_named():
+    found = one(COVER, sales("a", 1.0, held=50), sales("b", 1.0), sales("c", 1.0, held=60))
+    assert found.sentence.endswith(": zip a: 50.0 % of 100 rows; zip c: 60.0 % of 100 rows")
+
+
 def test_of_many_parts_one_may_happen_to_hold_rarely():
     parts = [sales("a", 1.0, held=71), *[sales(f"p{n}", 1.0) for n in range(20)]]
     assert one(COVER, *parts).outcome == "passed"
