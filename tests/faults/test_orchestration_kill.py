@@ -32,8 +32,11 @@ STEPS = (
     "build-bento", "canary", "roll-out", "verify", "conclude",
 )  # fmt: skip
 # What is killed, and for each training in the middle of which steps. Who takes the worker or all along leaves
-# nobody to say that the run crashed: it takes minutes until its heartbeat is missed.
-FEW = {"worker, then server": ((("validate", "worker"), ("tune", "server")),)}
+# nobody to say that the run crashed but the next worker.
+FEW = {
+    "worker, then server": ((("validate", "worker"), ("tune", "server")),),
+    "everything": ((("record-verdict", "everything"),),),
+}
 PROMISED = {victim: tuple(((step, victim),) for step in STEPS) for victim in ("flow", "worker", "server")} | {
     victim: tuple(((step, victim),) for step in STEPS[:3]) for victim in ("flow and worker", "everything")
 }
