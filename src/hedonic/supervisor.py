@@ -205,7 +205,8 @@ class Supervisor:
             "multicast_endpoint =",  # by default circus listens for others on the network
             "check_delay = 1",
             f"logoutput = {self.log('supervisor')}",
-            f"include_dir = {self._processes}",
+            # Beside the file, by its name alone: circus takes a path with a space for two.
+            f"include_dir = {self._processes.name}",
         ]
         _write(self._ini, "\n".join(lines).replace("%", "%%") + "\n")
         command = [sys.executable, "-m", "circus.circusd", "--daemon", "--pidfile", str(self._pid_file)]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,7 +42,7 @@ OVER_WITHIN_S = 300
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("deployed") / "town", pausing=True) as town:
+    with deployed(tmp_path_factory.mktemp("deployed") / "a town", pausing=True) as town:
         yield town
 
 
@@ -105,7 +106,7 @@ def test_prefects_own_commands_do_the_same_and_deploying_again_changes_nothing(t
         [
             f'eval "$({BIN}/hedonic env)"',
             f"{BIN}/prefect --no-prompt deploy --all",
-            *(f"{BIN}/prefect automation create --from-file {file}" for file in files),
+            *(f"{BIN}/prefect automation create --from-file {quote(str(file))}" for file in files),
         ]
     )
     subprocess.run(["bash", "-c", script], cwd=town.settings.root, check=True, capture_output=True)

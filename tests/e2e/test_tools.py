@@ -64,7 +64,7 @@ def call(url: str, content: dict[str, Any] | None = None) -> Any:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, dict[str, Any], str]]:
     """A run that reports to a Prefect server started by hand."""
-    bench = Bench(tmp_path_factory.mktemp("watched") / "town", free_port())
+    bench = Bench(tmp_path_factory.mktemp("watched") / "a town", free_port())
     api = bench.environment["PREFECT_API_URL"]
     with running(["prefect", "server", "start"], bench.environment, bench.settings.root, f"{api}/health"):
         yield bench, bench.hedonic_run(), api

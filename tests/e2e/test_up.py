@@ -35,7 +35,7 @@ SEEN_WITHIN_MS = 60_000
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """A town whose `hedonic up` was just typed."""
-    place = Town(tmp_path_factory.mktemp("up") / "town")
+    place = Town(tmp_path_factory.mktemp("up") / "a town")
     process = place.up()
     try:
         yield place

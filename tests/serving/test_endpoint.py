@@ -38,8 +38,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    home = tmp_path / ".hedonic"
-    home.mkdir()
+    home = tmp_path / "a town" / ".hedonic"
+    home.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     settings = Settings(root=ROOT, home=home)
     yield settings
