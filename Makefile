@@ -125,13 +125,13 @@ gate-rates: $(READY)  ## How often the gate promotes what is no better, and what
 	@$(BIN)/python -m benchmarks.gate --json
 
 lock: installer  ## Resolve the three lock files again, within the bounds of pyproject.toml.
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --extra factory --extra dev -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --constraints requirements.txt -o requirements-serve.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
 		pyproject.toml --extra factory --constraints requirements.txt -o requirements-factory.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--group pyproject.toml:checks -o requirements-checks.txt
 
 down:  ## Stop everything that Hedonic started.

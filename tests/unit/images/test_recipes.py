@@ -82,3 +82,11 @@ def test_the_factorys_lock_is_a_part_of_the_lock_to_the_hash_and_holds_no_tool_o
     for line, hashes in part.items():
         assert hashes, line
         assert versions[line.partition(" ;")[0]] == hashes, line
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-serve.txt", "requirements-factory.txt"])
+def test_a_lock_pins_one_version_of_a_package_whatever_the_python(lock):
+    """Another numpy adds in another order: the same bytes under Python 3.11 to 3.13 rest on one of each."""
+    names = [line.partition("==")[0] for line in pinned(lock)]
+    assert "numpy" in names
+    assert [name for name in names if names.count(name) > 1] == []
