@@ -36,6 +36,7 @@ FILES = "files.sha256"
 
 _PACKAGES = {"hedonic": Path("src/hedonic"), "bentos": Path("bentos")}
 _SAME_TIME = "creation_time: '2000-01-01T00:00:00+00:00'"
+_BASE_IMAGE = re.compile(r"^ARG BASE_IMAGE=python:(\d+\.\d+)-slim$", flags=re.M)
 _BUILD_LIMIT_S = 300
 
 
@@ -218,7 +219,7 @@ def _stage(root: Path, release: Path, stage: Path, manifest: Manifest, digest: s
         "description": f"Prices of {manifest.dataset}, release {manifest.digest}.",
         "labels": {LABEL: manifest.digest, CODE_LABEL: code_digest(root), BENTO_LABEL: digest},
         "include": ["src/", "bentos/", f"{BAKED}/"],
-        "docker": {"system_packages": ["libgomp1"]},
+        "docker": {"system_packages": ["libgomp1"], **_python_of_image(root)},
         "python": {"is_src_layout": True, "requirements_txt": f"./{LOCK}", "lock_packages": False},
     }
     (stage / "bentofile.yaml").write_text(json.dumps(config, indent=1), encoding="utf-8")
@@ -305,6 +306,12 @@ def _lock(root: Path) -> Path:
             f"{LOCK}: not in {root}. It lists what serving needs; restore it from the repository."
         )
     return path
+
+
+def _python_of_image(root: Path) -> dict[str, str]:
+    """Return the Python that the recipe names; without it BentoML writes down the one that builds."""
+    named = _BASE_IMAGE.search(_recipe(root).read_text(encoding="utf-8"))
+    return {} if named is None else {"python_version": named[1]}
 
 
 def _recipe(root: Path) -> Path:

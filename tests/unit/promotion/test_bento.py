@@ -172,6 +172,17 @@ def test_the_same_content_in_another_folder_is_the_same_bento_to_the_byte(bento,
 
 
 @pytest.mark.slow
+def test_the_bento_names_the_python_of_its_image_whichever_builds_it(release, tmp_path):
+    project, other = copied_project(tmp_path / "project"), f"3.{sys.version_info.minor + 1}"
+    recipe = project / RECIPE
+    recipe.write_text(recipe.read_text().replace("python:3.11-slim", f"python:{other}-slim"))
+    built = build_bento(project, release, tmp_path / "home", promoted=True)
+    facts = yaml.safe_load((built.folder / "bento.yaml").read_text())
+    assert facts["image"]["python_version"] == other
+    assert facts["image"]["base_image"] == f"python:{other}-slim"
+
+
+@pytest.mark.slow
 def test_a_bento_that_is_there_is_kept_and_a_damaged_one_is_replaced(bento, project, release, home):
     inode = bento.folder.stat().st_ino
     assert build_bento(project, release, home, promoted=True) == bento
