@@ -37,7 +37,11 @@ def serve_mlflow(stack: ExitStack, folder: Path, database: str) -> str:
             "--artifacts-destination", str(folder / "artifacts"),
         ],
         cwd=folder, stdout=log, stderr=log,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes more, as in compose.yaml
+        },
     )  # fmt: skip
     stack.callback(server.wait, 30)
     stack.callback(server.terminate)
