@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import shlex
@@ -84,9 +85,14 @@ class Supervisor:
         """Keep ``process`` running from now on, in place of one of the same name that is different.
 
         Raises:
-            UserError: its port is in use by something else.
+            UserError: its port is in use by something else, or the folder's path is not one for circus.
             HedonicError: the daemon did not start.
         """
+        if glob.escape(str(self._folder)) != str(self._folder):
+            raise UserError(
+                f"{self._settings.home}: circus, which keeps processes running, takes [, ? and * in a path "
+                "for a pattern. Set HEDONIC_HOME to a folder without them."
+            )
         with self._alone():
             self._processes.mkdir(parents=True, exist_ok=True)
             self._settings.logs.mkdir(parents=True, exist_ok=True)

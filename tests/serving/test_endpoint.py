@@ -287,6 +287,13 @@ def test_processes_of_one_home_are_kept_side_by_side_and_nothing_listens_beyond_
     assert not psutil.pid_exists(pids[0])
 
 
+def test_a_home_whose_path_circus_would_take_for_a_pattern_is_refused_with_the_remedy(settings):
+    elsewhere = settings.model_copy(update={"home": settings.home.with_name("a[1]")})
+    with pytest.raises(UserError, match="Set HEDONIC_HOME to a folder without them"):
+        Supervisor(elsewhere).keep(Process(name="sleeper", arguments=("/bin/sleep", "1000")))
+    assert not elsewhere.home.exists()
+
+
 def test_a_daemon_that_is_in_the_middle_of_something_is_asked_again(settings):
     supervisor = Supervisor(settings)
     slow_to_end = "trap 'sleep 2; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
