@@ -124,15 +124,15 @@ drills: $(READY)  ## The drills (faults, load, fuzzing, swaps) as often as was p
 gate-rates: $(READY)  ## How often the gate promotes what is no better, and what is; red where a stated rate is not kept.
 	@$(BIN)/python -m benchmarks.gate --json
 
+# One version of a package for every Python: the fewest.
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	--python-version 3.11
+
 lock: installer  ## Resolve the three lock files again, within the bounds of pyproject.toml.
-	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml --extra factory --extra dev -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml --constraints requirements.txt -o requirements-serve.txt
-	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml --extra factory --constraints requirements.txt -o requirements-factory.txt
-	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--group pyproject.toml:checks -o requirements-checks.txt
+	@$(RESOLVE) pyproject.toml --extra factory --extra dev -o requirements.txt
+	@$(RESOLVE) pyproject.toml --constraints requirements.txt -o requirements-serve.txt
+	@$(RESOLVE) pyproject.toml --extra factory --constraints requirements.txt -o requirements-factory.txt
+	@$(RESOLVE) --group pyproject.toml:checks -o requirements-checks.txt
 
 down:  ## Stop everything that Hedonic started.
 	@if [ -x $(BIN)/hedonic ]; then $(BIN)/hedonic down; fi

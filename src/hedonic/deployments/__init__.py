@@ -124,10 +124,9 @@ def end_lost_runs(settings: Settings, api: str | None = None) -> tuple[str, ...]
         settings: of the project.
         api: of the server; by default ours.
     """
-    if _runs_elsewhere(settings) or Supervisor(settings).process_pid("worker") is not None:
+    if Supervisor(settings).process_pid("worker") is not None:
         return ()
-    with _client(api or settings.environment()["PREFECT_API_URL"]) as client:
-        return end_lost(client, TAG, live_flow_runs())
+    return _end_on_this_machine(settings, api)
 
 
 def end_runs_of_lost_worker(settings: Settings, api: str | None = None) -> tuple[str, ...]:
@@ -141,15 +140,17 @@ def end_runs_of_lost_worker(settings: Settings, api: str | None = None) -> tuple
         settings: of the project.
         api: of the server; by default ours.
     """
-    if _runs_elsewhere(settings):
+    return _end_on_this_machine(settings, api, deployed_alone=True)
+
+
+def _end_on_this_machine(
+    settings: Settings, api: str | None, *, deployed_alone: bool = False
+) -> tuple[str, ...]:
+    """Return the names of the runs that were ended; of none where their processes may be elsewhere."""
+    if settings.services.prefect is not None or settings.work_pool != "process":
         return ()
     with _client(api or settings.environment()["PREFECT_API_URL"]) as client:
-        return end_lost(client, TAG, live_flow_runs(), deployed_alone=True)
-
-
-def _runs_elsewhere(settings: Settings) -> bool:
-    """Return whether another machine may have a run's process."""
-    return settings.services.prefect is not None or settings.work_pool != "process"
+        return end_lost(client, TAG, live_flow_runs(), deployed_alone=deployed_alone)
 
 
 def _client(api: str) -> SyncPrefectClient:
