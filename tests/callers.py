@@ -20,8 +20,13 @@ class Told:
     release: str
     estimate: float
     request_id: str
+    asked_at: float
     at: float
-    took_s: float
+
+    @property
+    def took_s(self) -> float:
+        """Return how long the answer took."""
+        return self.at - self.asked_at
 
 
 @dataclass
@@ -35,6 +40,15 @@ class Callers:
     def slowest_s(self) -> float:
         """Return how long the slowest answer took."""
         return max(one.took_s for one in self.told)
+
+    def late(self, release: str) -> list[Told]:
+        """Return the answers of others to what was asked after this release had answered once.
+
+        An answer that was under way when the release came may arrive after its first, so the order in which
+        callers beside one another were told says nothing.
+        """
+        since = min(one.at for one in self.told if one.release == release)
+        return [one for one in self.told if one.asked_at > since and one.release != release]
 
     def wait_for(self, n_more: int, limit_s: float = 60.0) -> None:
         """Wait until so many more answers were given.
@@ -58,6 +72,7 @@ def callers(
     pause_s: float = 0.0,
     path: str = "/predict",
     headers: Mapping[str, str] | None = None,
+    keep_alive: bool = True,
 ) -> Iterator[Callers]:
     """Return callers who ask for one row after the other until the end of the block.
 
@@ -68,6 +83,7 @@ def callers(
         pause_s: between two requests of a caller.
         path: that answers, behind a proxy another one.
         headers: of each request.
+        keep_alive: whether a caller stays on his connection, or takes a new one for each request.
     """
     found, over = Callers(), threading.Event()
     sent = {"Content-Type": "application/json", **(headers or {})}
@@ -78,7 +94,7 @@ def callers(
         at = first
         while not over.is_set():
             at = (at + 1) % len(bodies)
-            started = time.perf_counter()
+            asked_at = time.monotonic()
             try:
                 connection.request("POST", path, bodies[at], sent)
                 answer = connection.getresponse()
@@ -86,21 +102,24 @@ def callers(
                 if answer.status != 200:
                     found.failed.append(f"{answer.status}: {content[:200]!r}")
                     continue
-                took_s, said = time.perf_counter() - started, json.loads(content)
+                answered_at, said = time.monotonic(), json.loads(content)
                 found.told.append(
                     Told(
                         row=at,
                         release=said["model"]["release"],
                         estimate=said["predictions"][0]["estimate"],
                         request_id=said["request_id"],
-                        at=time.monotonic(),
-                        took_s=took_s,
+                        asked_at=asked_at,
+                        at=answered_at,
                     )
                 )
-            except (OSError, http.client.HTTPException) as err:
+            except (OSError, http.client.HTTPException, ValueError) as err:
                 found.failed.append(f"{type(err).__name__}: {err}")
                 connection.close()
                 over.wait(0.02)
+            finally:
+                if not keep_alive:
+                    connection.close()
             if pause_s:
                 over.wait(pause_s)
         connection.close()

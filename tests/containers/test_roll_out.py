@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -18,6 +16,7 @@ from hedonic.roll_out import forget_containers, start_endpoint
 from hedonic.serving.golden import verify_served
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
+from tests.callers import Callers, callers
 from tests.containers.conftest import Town, docker, name_champion, second_release
 from tests.project import free_port
 from tests.tiny_release import ROW
@@ -41,33 +40,9 @@ def port() -> int:
     return free_port()
 
 
-@contextmanager
-def callers(port: int) -> Iterator[list[tuple[int, str]]]:
-    """Ask all the while on two connections each; give status and release of every answer."""
-    over, answers = threading.Event(), []
-
-    def ask() -> None:
-        while not over.wait(0.01):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                body = json.dumps({"instances": [ROW]})
-                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                answers.append((answer.status, json.loads(answer.read())["model"]["release"]))
-            except (OSError, http.client.HTTPException, ValueError) as err:
-                answers.append((0, repr(err)))
-            finally:
-                connection.close()
-
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+def asking(port: int) -> AbstractContextManager[Callers]:
+    """Ask all the while, on a new connection each time: one that stays stays with its container."""
+    return callers(port, [ROW], number=2, pause_s=0.01, keep_alive=False)
 
 
 def ours(settings: Settings) -> list[str]:
@@ -118,12 +93,13 @@ def test_a_container_that_does_not_start_is_removed_and_the_old_one_goes_on(
     name_champion(settings, *second_release(town))
     monkeypatch.setenv("HEDONIC_GUARD__QUEUE", "many")
     with (
-        callers(port) as answers,
+        asking(port) as asked,
         pytest.raises(HedonicError, match="HEDONIC_GUARD__QUEUE: Input should be a valid integer"),
     ):
         start_endpoint(settings, DATASET, port)
     assert ours(settings) == before
-    assert set(answers) == {(200, town.release.name)}
+    assert asked.failed == []
+    assert {one.release for one in asked.told} == {town.release.name}
 
 
 def test_without_an_engine_it_says_what_is_ready_and_which_command_to_run(
@@ -143,13 +119,13 @@ def test_the_next_release_replaces_it_without_a_failed_request(
 ) -> None:
     release, bento = second_release(town)
     name_champion(settings, release, bento)
-    with callers(port) as answers:
+    with asking(port) as asked:
         endpoint = start_endpoint(settings, DATASET, port)
+        asked.wait_for(10)
     assert endpoint.release == release.name
-    assert {status for status, _ in answers} == {200}, [one for one in answers if one[0] != 200]
-    served = [served for _, served in answers]
-    assert (served[0], served[-1]) == (town.release.name, release.name)
-    assert served == sorted(served, key=[town.release.name, release.name].index)  # never back
+    assert asked.failed == []
+    assert {one.release for one in asked.told} == {town.release.name, release.name}
+    assert asked.late(release.name) == []
     assert engine.container(first) is None
     assert len(ours(settings)) == 1
     assert verify_served(endpoint.url, release) == 3
@@ -174,9 +150,9 @@ def test_a_process_can_take_the_port_over_and_no_container_is_left(
 ) -> None:
     start_endpoint(settings, DATASET, port)
     process = settings.model_copy(update={"roll_out": "process"})
-    with callers(port) as answers:
+    with asking(port) as asked:
         endpoint = start_endpoint(process, DATASET, port)
-    assert {status for status, _ in answers} == {200}, [one for one in answers if one[0] != 200]
+    assert asked.failed == []
     assert ours(settings) == []
     assert f"hedonic-{hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]}" not in networks()
     assert read_target(target_path(settings, DATASET)) is None
