@@ -58,26 +58,26 @@ class Switch:
     def __init__(self, path: Path) -> None:
         """Follow the file."""
         self._path = path
-        self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:
         """Pass connections on until SIGTERM; then wait for those that are open."""
-        over = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, over.set)
         server = await asyncio.start_server(self._accepted, sock=listening)
         await over.wait()
+        # Whoever was accepted until now has a task, though perhaps not ours yet. Whoever was not waits in the
+        # supervisor's backlog for the next process.
+        loop.remove_reader(listening)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                while accepted := asyncio.all_tasks() - {asyncio.current_task()}:
+                    await asyncio.wait(accepted)
         server.close()
-        if self._open:
-            await asyncio.wait(self._open, timeout=_END_S)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
         try:
             await self._pass_on(reader, writer)
         finally:
-            self._open.discard(task)
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

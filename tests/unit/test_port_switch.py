@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from hedonic.port_switch import Target, read_target, write_target
-from tests.project import ROOT, free_port
+from tests.ports import free_port
+from tests.project import ROOT
 
 LIMIT_S = 60
 
@@ -56,30 +57,52 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def switch(path):
-    """Return the port of a running switch, and its process."""
-    listening = socket.create_server(("127.0.0.1", 0))
+def listening():
+    """Return the socket, which outlives a switch as it does under the supervisor."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def switching(listening, path):
+    """Give the process of a running switch."""
     process = subprocess.Popen(
         [sys.executable, "-m", "hedonic.port_switch", str(listening.fileno()), str(path)],
         pass_fds=[listening.fileno()], env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     try:
-        yield listening.getsockname()[1], process
+        yield process
     finally:
         process.terminate()
         process.wait(LIMIT_S)
-        listening.close()
+
+
+@pytest.fixture
+def switch(listening, path):
+    """Return the port of a running switch, and its process."""
+    with switching(listening, path) as process:
+        yield listening.getsockname()[1], process
 
 
 def lead_to(path, port):
     write_target(path, Target(container="c", image="i", port=port))
 
 
-def ask(port, content=b"hello"):
-    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as connection:
-        connection.sendall(content)
-        connection.shutdown(socket.SHUT_WR)
+def asked(port, content=b"hello"):
+    """Return the connection on which it was asked."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
+    connection.sendall(content)
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def answer_on(connection):
+    with connection:
         return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def ask(port, content=b"hello"):
+    return answer_on(asked(port, content))
 
 
 def test_a_connection_goes_to_the_target_of_its_moment_and_stays_there(switch, path, servers):
@@ -126,6 +149,21 @@ def test_at_its_end_what_is_open_is_answered_first(switch, path, servers):
     caller.join(LIMIT_S)
     assert answers == [b"old:hello"]
     assert process.wait(LIMIT_S) == 0
+
+
+def test_who_comes_at_the_moment_of_its_end_is_answered_by_it_or_by_the_next(
+    switch, listening, path, servers
+):
+    (port, process), (old, _) = switch, servers
+    lead_to(path, old.port)
+    assert ask(port) == b"old:hello"  # it runs
+    process.send_signal(signal.SIGSTOP)
+    callers = [asked(port) for _ in range(20)]
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(LIMIT_S) == 0
+    with switching(listening, path):
+        assert {answer_on(caller) for caller in callers} == {b"old:hello"}
 
 
 def test_a_file_that_is_not_there_or_not_whole_names_nothing(path):
