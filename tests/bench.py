@@ -16,7 +16,8 @@ from hedonic.model.manifest import verify_release
 from hedonic.promotion.bento import tree_digest
 from hedonic.promotion.history import History
 from hedonic.settings import Ports, Settings
-from tests.project import free_port, make_project, whole_project
+from tests.ports import free_port
+from tests.project import make_project, whole_project
 
 BIN = Path(sys.executable).parent
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,9 @@ from hedonic.supervisor import Supervisor, stop_all
 from hedonic.watching.event import Event
 from hedonic.watching.look import look_at
 from tests.paused import Order, pause
-from tests.project import ROOT, free_port, make_project
+from tests.ports import free_port
+from tests.project import ROOT, make_project
+from tests.waiting import wait_for_server
 
 Found = TypeVar("Found")
 DATASET = "small_county"
@@ -95,7 +97,7 @@ class Deployment:
             run = self.run(run_id)
             return run if run["state_type"] in OVER else None
 
-        return wait_for(over, f"run {run_id} is over", limit_s)
+        return wait_for_server(over, f"run {run_id} is over", limit_s)
 
     def emit(self, name: str, resource: str, **payload: Any) -> None:
         """Tell an event as the watcher does."""
@@ -113,7 +115,9 @@ class Deployment:
         contract = load_contract(self.settings.expectations / f"{DATASET}.yaml")
         path = self.settings.root / contract.source.uri
         pd.read_parquet(path).iloc[n_rows:].to_parquet(path, index=False)
-        wait_for(lambda: look_at(self.settings, contract, self.tell).outcome != "waiting", "it is told", 60)
+        wait_for_server(
+            lambda: look_at(self.settings, contract, self.tell).outcome != "waiting", "it is told", 60
+        )
 
     def tell(self, event: Event) -> None:
         """Tell an event that was found by a look."""
@@ -176,17 +180,3 @@ def declaration(dataset: str) -> dict[str, Any]:
             one["schedules"][0]["active"] = False
     renamed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(content).replace("king_county", dataset))
     return renamed
-
-
-def wait_for(look: Callable[[], Found | None], what: str, limit_s: float) -> Found:
-    """Return what is found; fail when there is nothing within the limit.
-
-    A look at the server costs it as much as some of what it does for a run: not many a second.
-    """
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        time.sleep(1.0)

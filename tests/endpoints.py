@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import ROOT, Served, serving_environment, wait_until_ready
 
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 USER, PASSWORD = "hedonic", "an-unlikely-password"
-_START_S = 30.0
+_START_S = 120.0
 
 
 class Postgres:
@@ -30,7 +30,7 @@ class Postgres:
             folder: where it lives; belongs to ``account``.
             account: the user it runs as, for it refuses to run as root; None: ourselves.
         """
-        from tests.project import free_port  # with pandas, and conftest.py must be first with numpy
+        from tests.ports import free_port
 
         self.port = free_port()
         self._binaries, self._folder, self._account = binaries, folder, account

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ import pandas as pd
 import yaml
 
 from hedonic.settings import Settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = (
     "src", "flows", "tasks", "bentos", "deployments", "prefect.yaml", "prefect.toml", "bentofile.yaml",
     "pyproject.toml", "requirements.txt", "requirements-serve.txt",
 )  # fmt: skip
-
-
-def free_port() -> int:
-    """Return a port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_project(

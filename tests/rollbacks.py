@@ -15,7 +15,8 @@ from hedonic.promotion.history import Entry, History, Record
 from hedonic.promotion.pointer import project_pointer
 from hedonic.promotion.release import write_record
 from hedonic.settings import Settings
-from tests.project import ROOT, SHARED, free_port
+from tests.ports import free_port
+from tests.project import ROOT, SHARED
 from tests.tiny_release import tiny_contract, tiny_model, tiny_release
 
 DATASET = "tiny_town"

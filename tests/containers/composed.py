@@ -26,10 +26,12 @@ from hedonic.data.contract_file import load_contract
 from hedonic.images.building import build_named_image
 from hedonic.images.engine import Engine, Recipe
 from hedonic.settings import Settings
-from tests.containers.conftest import TOKEN, docker, eventually
+from tests.containers.conftest import TOKEN, docker
 from tests.deployments.test_compose import compose
 from tests.markdown import bash_blocks
-from tests.project import ROOT, SHARED, copy_ours, free_port, make_project
+from tests.ports import free_port
+from tests.project import ROOT, SHARED, copy_ours, make_project
+from tests.waiting import wait_for
 
 DATASET = "king_county"
 PARTS = {
@@ -160,7 +162,7 @@ class Site:
 
     def champion(self) -> dict[str, Any]:
         """Return the endpoint's answer, once it gives one."""
-        answer: dict[str, Any] = eventually(self.predicted, self.logs, LIMIT_S)
+        answer: dict[str, Any] = wait_for(self.predicted, self.logs, LIMIT_S)
         return answer
 
     def require_whole(self) -> None:
@@ -176,7 +178,7 @@ class Site:
             found = self.facts()
             return {n: s for n in checked if (s := found[n]["State"]["Health"]["Status"]) != "healthy"}
 
-        eventually(lambda: not ill(), lambda: str(ill()))
+        wait_for(lambda: not ill(), lambda: str(ill()))
 
 
 def quick_project(folder: Path) -> Settings:

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ from hedonic.images.engine import Engine, NoEngine
 from hedonic.promotion.bento import Bento, build_bento
 from hedonic.settings import Settings
 from tests.endpoints import crown
-from tests.project import ROOT, free_port
+from tests.ports import free_port
+from tests.project import ROOT
 from tests.tiny_release import tiny_model, tiny_release
+from tests.waiting import wait_for
 
 ENGINE = ROOT.parent / "shared" / "containers" / "engine.sh"
 CANARY = "canary-4f1d-never-in-a-layer"
 TOKEN = "a-token-of-the-tests"
-READY_LIMIT_S = 120
 HARDENED = (
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
     "--memory", "512m", "--cpus", "1", "--restart", "unless-stopped",
@@ -167,19 +167,9 @@ def start(engine: Engine) -> Iterator[Start]:
         yield start
 
 
-def eventually(found: Callable[[], Any], told: Callable[[], str], limit_s: float = READY_LIMIT_S) -> Any:
-    """Return what is found, once it is."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"not within {limit_s:.0f} s: {told()}")
-
-
 def ready(running: Running) -> Running:
     """Return it once it is ready."""
-    eventually(lambda: running.ask("GET", "/readyz")[0] == 200, lambda: docker("logs", running.name))
+    wait_for(lambda: running.ask("GET", "/readyz")[0] == 200, lambda: docker("logs", running.name))
     return running
 
 

@@ -15,8 +15,9 @@ import pytest
 from hedonic.images.engine import Engine
 from tests.callers import callers
 from tests.containers.composed import BEARER, DATASET, PARTS, Site, composed, documented
-from tests.containers.conftest import docker, eventually
+from tests.containers.conftest import docker
 from tests.drills import DrillTable
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -146,7 +147,7 @@ def test_prometheus_scrapes_the_endpoint_that_is_ready(site: Site, first: dict[s
         found = site.told("/api/v1/query?query=up", part="prometheus")["data"]["result"]
         return {one["metric"].get("dataset"): one["value"][1] for one in found}.get(DATASET) == "1"
 
-    eventually(up, site.logs)
+    wait_for(up, site.logs)
 
 
 def test_the_next_release_takes_over_under_load_and_no_request_fails(

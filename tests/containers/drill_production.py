@@ -16,7 +16,8 @@ import pytest
 
 from hedonic.images.engine import Engine
 from tests.containers.composed import BEARER, DATASET, POSTGRES_PASSWORD, Site, composed, documented
-from tests.containers.conftest import TOKEN, command, eventually
+from tests.containers.conftest import TOKEN, command
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -132,7 +133,7 @@ def test_the_front_page_finds_every_part_well(site: Site, first: dict[str, Any])
         state = site.told("/api/state")
         return [*state["unknown"], *(part for part in state["parts"] if part["health"] != "ready")]
 
-    eventually(lambda: not unwell(), lambda: str(unwell()))
+    wait_for(lambda: not unwell(), lambda: str(unwell()))
 
 
 def test_prometheus_scrapes_the_endpoint(site: Site, first: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ def test_prometheus_scrapes_the_endpoint(site: Site, first: dict[str, Any]) -> N
         found = {one["metric"].get("dataset"): one["value"][1] for one in answer["data"]["result"]}
         return found.get(DATASET) == "1"
 
-    eventually(up, site.logs)
+    wait_for(up, site.logs)
 
 
 def test_an_endpoint_has_the_memory_and_the_processor_that_it_was_given(site: Site) -> None:

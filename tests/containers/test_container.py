@@ -12,9 +12,10 @@ import pytest
 
 from hedonic.model.manifest import read_golden
 from hedonic.serving.golden import differences, verify_served
-from tests.containers.conftest import CANARY, TOKEN, Running, Start, Town, docker, eventually, ready
+from tests.containers.conftest import CANARY, TOKEN, Running, Start, Town, docker, ready
 from tests.drills import DrillTable
 from tests.tiny_release import ROW
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -48,7 +49,7 @@ def test_it_is_ready_in_under_6_s_and_healthy_by_its_own_check(
     cpu_s = spent.user + spent.system
     drill_table.add("container, start to ready", 1, f"{cpu_s:.1f} s of CPU")
     assert cpu_s < 6
-    eventually(lambda: running.health == "healthy", lambda: running.health)
+    wait_for(lambda: running.health == "healthy", lambda: running.health)
 
 
 def test_its_golden_rows_are_answered_as_when_the_release_was_made(running: Running, town: Town) -> None:
@@ -108,14 +109,14 @@ def test_killed_it_is_healthy_again_by_itself(running: Running) -> None:
     kill = ["kill", "-KILL", running.state("{{.State.Pid}}")]
     # Not by the engine, which does not start again what it was told to kill; it is another user's process.
     subprocess.run([*([] if os.geteuid() == 0 else ["sudo", "-n"]), *kill], check=True)
-    eventually(
+    wait_for(
         lambda: (
             int(running.state("{{.RestartCount}}")) == 1 and running.state("{{.State.Running}}") == "true"
         ),
         lambda: running.state("{{json .State}}"),
     )
     ready(running)
-    eventually(lambda: running.health == "healthy", lambda: running.health)
+    wait_for(lambda: running.health == "healthy", lambda: running.health)
     assert running.ask("POST", "/predict", {"instances": [ROW]})[0] == 200
 
 
@@ -163,7 +164,7 @@ def test_without_any_network_it_starts_and_answers(town: Town) -> None:
     )[-64:]  # fmt: skip
     try:
         check = ("sh", "-c", "python -IS /srv/bento/src/bentos/health.py && echo ready")
-        eventually(lambda: docker("exec", name, *check, check=False) == "ready", lambda: docker("logs", name))
+        wait_for(lambda: docker("exec", name, *check, check=False) == "ready", lambda: docker("logs", name))
         ask = (
             "import json, urllib.request as u; r = u.Request('http://127.0.0.1:8080/predict', "
             f"json.dumps({{'instances': [{ROW!r}]}}).encode(), {{'Content-Type': 'application/json'}}); "

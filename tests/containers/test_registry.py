@@ -16,8 +16,9 @@ from hedonic.images.engine import Engine
 from hedonic.images.pushing import push_image
 from hedonic.model.manifest import ReleaseRecord, read_record, verify_release
 from hedonic.promotion.release import write_record
-from tests.containers.conftest import Town, command, docker, eventually
-from tests.project import free_port
+from tests.containers.conftest import Town, command, docker
+from tests.ports import free_port
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         serve = [command("docker-registry", "docker-registry"), "serve", str(config)]
         process = subprocess.Popen(serve, stdout=log, stderr=log)
         try:
-            eventually(lambda: answers(port), (folder / "log").read_text)
+            wait_for(lambda: answers(port), (folder / "log").read_text)
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()

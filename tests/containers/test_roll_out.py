@@ -18,7 +18,7 @@ from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from tests.callers import Callers, callers
 from tests.containers.conftest import Town, docker, name_champion, second_release
-from tests.project import free_port
+from tests.ports import free_port
 from tests.tiny_release import ROW
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]

@@ -21,7 +21,8 @@ from hedonic.model.artifact import PortableModel
 from hedonic.model.manifest import ReleaseRecord
 from hedonic.promotion.release import write_record
 from tests.endpoints import crown, start_endpoint
-from tests.project import ROOT, free_port
+from tests.ports import free_port
+from tests.project import ROOT
 from tests.tiny_release import ROW, tiny_model, tiny_release
 
 PROMETHEUS = ROOT / "deployments" / "prometheus"

@@ -17,8 +17,9 @@ import pytest
 
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
+from tests.ports import free_port
 from tests.postgres import PASSWORD, Postgres
-from tests.project import free_port, make_project
+from tests.project import make_project
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,8 @@ import pytest
 
 from tests.bench import ONE_CPU, Bench, another_caller
 from tests.drills import DrillTable
-from tests.project import ROOT, free_port
+from tests.ports import free_port
+from tests.project import ROOT
 
 pytestmark = pytest.mark.drill
 

@@ -27,9 +27,10 @@ from hedonic.monitoring.alerts import Alert, AlertBook
 from hedonic.promotion.history import History
 from hedonic.promotion.record import JUDGED
 from hedonic.watching.code import look_at_code
-from tests.deployed import DATASET, Deployment, deployed, wait_for
+from tests.deployed import DATASET, Deployment, deployed
 from tests.drills import FULL, DrillTable
 from tests.project import ROOT
+from tests.waiting import wait_for_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -196,7 +197,8 @@ def test_the_scheduled_runs_appear_in_the_server_one_a_night(town: Deployment) -
 
     zone = ZoneInfo("America/Los_Angeles")
     nights = [
-        moment.astimezone(zone) for moment in wait_for(scheduled, "runs of the next nights", OVER_WITHIN_S)
+        moment.astimezone(zone)
+        for moment in wait_for_server(scheduled, "runs of the next nights", OVER_WITHIN_S)
     ]
     assert {(night.hour, night.minute) for night in nights} == {(4, 30)}
     assert all(a.date() + timedelta(days=1) == b.date() for a, b in itertools.pairwise(nights))
@@ -221,18 +223,20 @@ def test_new_data_starts_exactly_one_run_and_trainings_of_a_data_set_take_turns(
     town.order.wait_at("tune")
     told_at = time.monotonic()
     town.drop_news()
-    (run,) = wait_for(lambda: news(town, known), "a run", STARTED_WITHIN_S)
-    wait_for(lambda: town.run(run["id"])["state_name"] == "Running", "it runs", STARTED_WITHIN_S)
+    (run,) = wait_for_server(lambda: news(town, known), "a run", STARTED_WITHIN_S)
+    wait_for_server(lambda: town.run(run["id"])["state_name"] == "Running", "it runs", STARTED_WITHIN_S)
     started_s = time.monotonic() - told_at
     assert started_s < STARTED_WITHIN_S
     drill_table.add("new data that is told to a real server", 1, f"one run, started after {started_s:.0f} s")
     assert run["parameters"]["reason"].startswith("data changed: -1 row")
     assert run["parameters"]["since"] == before.snapshot
-    wait_for(town.order.waiting_process, "it is in the middle of its tuning", OVER_WITHIN_S)
+    wait_for_server(town.order.waiting_process, "it is in the middle of its tuning", OVER_WITHIN_S)
 
     dropped, queued = town.start_run(NIGHTLY), town.start_run(TRAIN, reason="by hand")
     assert town.wait_for_end(dropped)["state_name"] == "Cancelled"
-    wait_for(lambda: town.run(queued)["state_name"] == "AwaitingConcurrencySlot", "it waits", OVER_WITHIN_S)
+    wait_for_server(
+        lambda: town.run(queued)["state_name"] == "AwaitingConcurrencySlot", "it waits", OVER_WITHIN_S
+    )
     assert town.run(run["id"])["state_name"] == "Running"
     town.order.go_on()
     assert town.wait_for_end(run["id"])["state_name"] == "Completed"
@@ -253,12 +257,12 @@ def test_a_commit_to_features_and_a_request_each_start_one_run_that_says_why_a_c
     sha = commit(town.settings.root, "src/hedonic/model/features.py", "\nMORE = 1\n")
     assert look_at_code(town.settings, town.tell) is not None
     assert look_at_code(town.settings, town.tell) is None
-    (first,) = wait_for(lambda: news(town, known), "a run", STARTED_WITHIN_S)
+    (first,) = wait_for_server(lambda: news(town, known), "a run", STARTED_WITHIN_S)
     assert first["parameters"]["reason"] == f"code changed: {sha[:12]}"
     assert town.wait_for_end(first["id"])["state_name"] == "Completed"
     town.emit("dataset.changed", "hedonic.dataset.of_somebody_else", reason="data changed", previous="")
     town.emit("retrain.requested", f"hedonic.dataset.{DATASET}", reason="drift of sqft_living")
-    (second,) = wait_for(lambda: news(town, known | {first["id"]}), "a run", STARTED_WITHIN_S)
+    (second,) = wait_for_server(lambda: news(town, known | {first["id"]}), "a run", STARTED_WITHIN_S)
     assert second["parameters"]["reason"] == "retrain requested: drift of sqft_living"
     assert town.wait_for_end(second["id"])["state_name"] == "Completed"
     assert {run["id"] for run in town.runs(TRAIN)} - known == {first["id"], second["id"]}
@@ -305,7 +309,7 @@ def test_a_run_that_failed_is_an_alert_that_links_to_it_and_a_source_that_cannot
         found = {one.key: one for one in book.open()}
         return found if {f"run-failed:score {DATASET}", f"data-refused:{DATASET}"} <= found.keys() else None
 
-    found = wait_for(raised, "both alerts", OVER_WITHIN_S)
+    found = wait_for_server(raised, "both alerts", OVER_WITHIN_S)
     assert set(found) == {f"run-failed:score {DATASET}", f"data-refused:{DATASET}"}
     of_run, of_source = found[f"run-failed:score {DATASET}"], found[f"data-refused:{DATASET}"]
     base = town.api.removesuffix("/api")
@@ -328,7 +332,7 @@ def test_a_run_that_was_lost_with_its_worker_is_crashed_by_the_next_though_no_he
     worker = town.supervisor.process_pid("worker")
     assert worker is not None
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: "Crashed" in town.states(lost), "the next worker says so", OVER_WITHIN_S)
+    wait_for_server(lambda: "Crashed" in town.states(lost), "the next worker says so", OVER_WITHIN_S)
     told = {state["name"]: state["message"] for state in town.call(f"/flow_run_states/?flow_run_id={lost}")}
     assert told["Crashed"].startswith("Its process is gone")
     assert town.supervisor.process_pid("worker") not in (None, worker)
@@ -347,7 +351,7 @@ def test_an_automation_that_cannot_start_a_training_is_an_alert(town: Deployment
     try:
         town.emit("retrain.requested", f"hedonic.dataset.{DATASET}", reason="drift")
         book = AlertBook(town.settings)
-        alert, *others = wait_for(
+        alert, *others = wait_for_server(
             lambda: [one for one in book.open() if one.kind == "automation-failed"], "an alert", OVER_WITHIN_S
         )
         assert others == []

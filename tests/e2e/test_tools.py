@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.bench import BIN, ONE_CPU, Bench, another_caller, run
-from tests.project import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ from hedonic.front_page.state import RunState, State
 from hedonic.watching.sighting import dataset_file
 from tests.drills import FULL, DrillTable
 from tests.e2e.browser import Seen, browser
-from tests.e2e.town import DATASET, Town, api, call, is_up, listens, wait_for
+from tests.e2e.town import DATASET, Town, api, call, is_up, listens
+from tests.waiting import wait_for_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.drill]
 
@@ -62,13 +63,13 @@ def ready(town: Town) -> Ready:
 
     def seconds_until(holds: Callable[[State], bool], what: str) -> float:
         try:
-            wait_for(lambda: holds(town.state()), what, SETTLED_WITHIN_S)
+            wait_for_server(lambda: holds(town.state()), what, SETTLED_WITHIN_S)
         except AssertionError as err:
             raise AssertionError(f"{err}\n{town.told.read_text()}") from err
         return time.monotonic() - began
 
     pages_s = seconds_until(lambda state: state.ready, "every part is ready")
-    wait_for(lambda: "Ctrl-C ends" in town.told.read_text(), "`hedonic up` says that it is done")
+    wait_for_server(lambda: "Ctrl-C ends" in town.told.read_text(), "`hedonic up` says that it is done")
     champion_s = seconds_until(
         lambda state: state.ready and state.datasets[0].serves is not None, "a first champion is served"
     )
@@ -137,7 +138,7 @@ def asked_for(shown: tuple[Town, Page, Seen]) -> str:
     trials.get_by_role("spinbutton").fill("2")
     page.get_by_label("seed (Optional)").fill("1")
     page.get_by_role("button", name="Submit").click()
-    (run,) = wait_for(lambda: [r for r in town.trainings() if r.id not in known], "the run", 120)
+    (run,) = wait_for_server(lambda: [r for r in town.trainings() if r.id not in known], "the run", 120)
     return str(run.id)
 
 
@@ -177,7 +178,7 @@ def test_parts_that_are_killed_at_once_come_back_and_are_told_of(ready: Ready) -
             for name, pid in killed.items()
         )
 
-    wait_for(told, "all of them run again, and an alert says so", 240)
+    wait_for_server(told, "all of them run again, and an alert says so", 240)
     for name in killed:
         assert f"{name} ended and was restarted" in town.told.read_text()
     assert killed.keys() < set(town.run("logs").stdout.split())
@@ -241,7 +242,9 @@ def test_the_run_that_was_asked_for_completes_with_its_artifacts(
     shown: tuple[Town, Page, Seen], asked_for: str
 ) -> None:
     town, page, _ = shown
-    run = wait_for(lambda: ended(town, asked_for), "the run that was asked for is over", SETTLED_WITHIN_S)
+    run = wait_for_server(
+        lambda: ended(town, asked_for), "the run that was asked for is over", SETTLED_WITHIN_S
+    )
     assert (run.state, run.verdict in ("promoted", "kept", "refused")) == ("Completed", True), run
     content = call(f"{api(town)}/flow_runs/{run.id}")
     assert (content["parameters"]["trials"], content["parameters"]["seed"]) == (2, 1)
@@ -280,10 +283,10 @@ def test_new_sales_that_are_dropped_start_exactly_one_run_that_ends_in_a_verdict
     def new() -> list[RunState]:
         return [run for run in town.trainings() if run.id not in known]
 
-    (run,) = wait_for(lambda: [r for r in new() if r.started], "a run starts", RUN_WITHIN_S)
+    (run,) = wait_for_server(lambda: [r for r in new() if r.started], "a run starts", RUN_WITHIN_S)
     started_s = time.monotonic() - began
     drill_table.add("a new file of sales in hedonic up", 1, f"one run, started after {started_s:.0f} s")
-    run = wait_for(lambda: ended(town, run.id), "it ends", SETTLED_WITHIN_S)
+    run = wait_for_server(lambda: ended(town, run.id), "it ends", SETTLED_WITHIN_S)
     assert (run.state, run.reason, run.verdict is not None) == ("Completed", "data changed: -5 rows", True)
     shown = {"artifacts": {"flow_run_id": {"any_": [run.id]}}}
     keys = {artifact["key"] for artifact in call(f"{api(town)}/artifacts/filter", shown)}
@@ -297,7 +300,7 @@ def test_the_page_answers_at_once_while_a_part_hangs_and_says_which(ready: Ready
     for process in stopped:
         process.suspend()
     try:
-        wait_for(lambda: not town.state().ready, "the page says that Prefect hangs", 120)
+        wait_for_server(lambda: not town.state().ready, "the page says that Prefect hangs", 120)
         began = time.monotonic()
         state = town.state()
         assert time.monotonic() - began < 1.0
@@ -308,7 +311,7 @@ def test_the_page_answers_at_once_while_a_part_hangs_and_says_which(ready: Ready
     finally:
         for process in stopped:
             process.resume()
-    wait_for(lambda: town.state().ready, "Prefect is ready again", 240)
+    wait_for_server(lambda: town.state().ready, "Prefect is ready again", 240)
 
 
 def test_another_up_names_every_used_port_and_what_moves_it_and_one_beyond_loopback_is_refused(
@@ -331,7 +334,9 @@ def test_another_up_names_every_used_port_and_what_moves_it_and_one_beyond_loopb
 def test_ctrl_c_ends_everything_and_frees_every_port(town: Town, ready: Ready) -> None:
     (up,) = (p for p in psutil.process_iter() if is_up(p, town))
     up.send_signal(signal.SIGINT)
-    wait_for(lambda: not up.is_running() or up.status() == psutil.STATUS_ZOMBIE, "`hedonic up` ends", 240)
+    wait_for_server(
+        lambda: not up.is_running() or up.status() == psutil.STATUS_ZOMBIE, "`hedonic up` ends", 240
+    )
     assert town.processes() == []
     for port in town.ports:
         with socket.socket() as probe:

@@ -7,9 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from playwright.sync_api import Page
 
 from hedonic.front_page.state import RunState, State
 from hedonic.settings import Ports, Settings
-from tests.project import ROOT, free_port, make_project
+from tests.ports import free_port
+from tests.project import ROOT, make_project
 
 BIN = Path(sys.executable).parent
 DATASET = "small_county"
@@ -123,22 +122,6 @@ def environment(process: psutil.Process) -> dict[str, str]:
         return dict(process.environ())
     except psutil.Error:
         return {}
-
-
-def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 60.0) -> Any:
-    """Return what the condition comes to once it holds; fail when it does not within the limit.
-
-    A look costs the parts that are looked at: not many a second.
-    """
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except OSError:
-            pass  # nothing answers yet
-        time.sleep(1.0)
-    raise AssertionError(f"not within {limit_s:g} s: {what}")
 
 
 def is_up(process: psutil.Process, town: Town) -> bool:

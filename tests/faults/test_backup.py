@@ -22,7 +22,7 @@ from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from hedonic.tracking import Tracking
 from tests.kept_home import DATASET, record, tiny_snapshot
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import ROOT
 from tests.tiny_release import tiny_content, tiny_model
 

@@ -16,10 +16,11 @@ from hedonic.serving.predictor import load_release
 from hedonic.supervisor import Supervisor
 from tests.callers import callers
 from tests.drills import count
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import crown
 from tests.supervised import supervised
 from tests.tiny_release import ROW, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 __all__ = ["supervised"]
 
@@ -28,7 +29,6 @@ pytestmark = [pytest.mark.fault, pytest.mark.drill]
 KILLS = count(few=2, promised=20)
 CALLERS = 8
 LOSS_S = 1.0
-LIMIT_S = 60
 ROWS = [{**ROW, "area": 300.0 + 97.3 * n} for n in range(20)]
 
 
@@ -44,13 +44,12 @@ def logged(path):
 
 def back(settings, port, dead):
     """Return the endpoint once another process answers."""
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline:
+
+    def another():
         state = endpoint_state(settings, "tiny_town", port)
-        if state is not None and state.pid != dead:
-            return state
-        time.sleep(0.05)
-    return pytest.fail("it did not come back")
+        return state if state is not None and state.pid != dead else None
+
+    return wait_for(another, "it comes back", pause_s=0.05)
 
 
 @pytest.mark.parametrize("mode", ["durable", "fast"])

@@ -15,7 +15,7 @@ import pytest
 from hedonic.promotion.bento import Bento, build_bento
 from hedonic.settings import Settings
 from tests.kept_home import record
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import READY_LIMIT_S, ROOT, serving_environment
 from tests.tiny_release import tiny_model, tiny_release
 from tests.unit.promotion.test_bento import copied_project

@@ -19,9 +19,10 @@ from hedonic.orchestration import is_healthy
 from hedonic.promotion.history import History
 from hedonic.promotion.pointer import read_pointer
 from hedonic.promotion.record import JUDGED
-from tests.deployed import DATASET, OVER, Deployment, deployed, wait_for
+from tests.deployed import DATASET, OVER, Deployment, deployed
 from tests.drills import FULL, DrillTable
 from tests.project import write_contract
+from tests.waiting import wait_for_server
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.drill]
 
@@ -92,17 +93,17 @@ def test_a_run_that_is_killed_between_promotion_and_roll_out_goes_on_with_the_ro
     contract = load_contract(town.settings.expectations / f"{DATASET}.yaml")
     town.order.wait_at("roll-out")
     run = town.start_run(TRAIN, reason="first champion")
-    flow = wait_for(town.order.waiting_process, "it is about to roll out", OVER_WITHIN_S)
+    flow = wait_for_server(town.order.waiting_process, "it is about to roll out", OVER_WITHIN_S)
     (promoted,) = judged(town)
     assert (promoted.kind, promoted.flow_run) == ("promoted", run)
     assert endpoint_state(town.settings, DATASET, contract.serve.port) is None
     began = time.monotonic()
     kill(town, "flow", flow)
     town.order.go_on()
-    settled = wait_for(lambda: settle(town, run), "it is restarted", SETTLED_WITHIN_S)
+    settled = wait_for_server(lambda: settle(town, run), "it is restarted", SETTLED_WITHIN_S)
     settled_s = time.monotonic() - began
     assert settled in ("Crashed", "restarted")
-    wait_for(lambda: town.run(run)["state_name"] == "Completed", "it completes", OVER_WITHIN_S)
+    wait_for_server(lambda: town.run(run)["state_name"] == "Completed", "it completes", OVER_WITHIN_S)
     serving = endpoint_state(town.settings, DATASET, contract.serve.port)
     assert serving is not None
     assert serving.release == promoted.release
@@ -132,20 +133,24 @@ def test_a_killed_training_is_restarted_and_each_content_is_judged_once(
         known = {run["id"] for run in town.runs(TRAIN)}
         town.order.wait_at(case[0][0], write)
         town.drop_news(n_rows=5)  # of one row alone, held out, comes the very model that is champion
-        (run,) = wait_for(lambda known=known: news(town, known), "a run", OVER_WITHIN_S)
+        (run,) = wait_for_server(lambda known=known: news(town, known), "a run", OVER_WITHIN_S)
         for number, (step, victim) in enumerate(case, start=1):
-            flow = wait_for(town.order.waiting_process, f"it is in the middle of {step}", OVER_WITHIN_S)
+            flow = wait_for_server(
+                town.order.waiting_process, f"it is in the middle of {step}", OVER_WITHIN_S
+            )
             killed_at = time.monotonic()
             kill(town, victim, flow)
             if number < len(case):
-                wait_for(lambda victim=victim: is_back(town, victim), f"{victim} is back", OVER_WITHIN_S)
+                wait_for_server(
+                    lambda victim=victim: is_back(town, victim), f"{victim} is back", OVER_WITHIN_S
+                )
                 town.order.wait_at(case[number][0], write)
             else:
                 town.order.go_on()
-        settled = wait_for(lambda run=run: settle(town, run["id"]), str(case), SETTLED_WITHIN_S)
+        settled = wait_for_server(lambda run=run: settle(town, run["id"]), str(case), SETTLED_WITHIN_S)
         settled_s.append(time.monotonic() - killed_at)
         ends[settled] += 1
-        wait_for(
+        wait_for_server(
             lambda run=run: server_answers(town) and town.run(run["id"])["state_name"] == "Completed",
             str(case),
             OVER_WITHIN_S,
@@ -175,13 +180,13 @@ def test_a_run_that_always_crashes_is_started_three_times_and_then_is_an_alert(
     town: Deployment, drill_table: DrillTable
 ) -> None:
     crashing = town.start_run("crashing/crash", dataset="cars")
-    wait_for(
+    wait_for_server(
         lambda: (town.run(crashing)["run_count"], town.run(crashing)["state_name"]) == (3, "Crashed"),
         "it ends",
         OVER_WITHIN_S,
     )
     book = AlertBook(town.settings)
-    (alert,) = wait_for(
+    (alert,) = wait_for_server(
         lambda: [a for a in book.open() if a.title == "cars: crashing crashed"], "an alert", 180
     )
     assert alert.severity == "critical"

@@ -23,6 +23,7 @@ from tests.callers import callers
 from tests.drills import FULL, count
 from tests.rollbacks import DATASET, make_town
 from tests.tiny_release import ROW
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.drill]
 
@@ -70,15 +71,6 @@ def ended(process):
     """Return exit code, standard output and standard error."""
     out, err = process.communicate(timeout=LIMIT_S)
     return process.returncode, out, err
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"{what}: not in {LIMIT_S} s")
 
 
 def is_right(one, offline):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -18,10 +17,11 @@ from hedonic.promotion.release import write_release
 from hedonic.serving.predictor import load_release
 from tests.callers import callers
 from tests.drills import count
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import Served, crown
 from tests.supervised import supervised
 from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 __all__ = ["supervised"]
 
@@ -30,7 +30,6 @@ pytestmark = [pytest.mark.fault, pytest.mark.drill]
 SWAPS = count(few=5, promised=50)
 BAD_EVERY = 4
 CALLERS = 8
-LIMIT_S = 30
 ROWS = [{**ROW, "area": 300.0 + 97.3 * n, "bedrooms": n % 5, "built": 1900 + n} for n in range(40)]
 GROWTH_MB = 10
 
@@ -53,10 +52,10 @@ def cut_release(store):
 
 
 def wait_until(served, condition):
-    deadline = time.monotonic() + LIMIT_S
-    while not condition(info := served.ask("GET", "/model/info").json):
-        assert time.monotonic() < deadline, (info["model"], info["refused"])
-        time.sleep(0.02)
+    def info():
+        return served.ask("GET", "/model/info").json
+
+    wait_for(lambda: condition(info()), lambda: str(info()))
 
 
 def test_swaps_under_load_drop_no_request_and_no_answer_says_another_release(supervised, drill_table):

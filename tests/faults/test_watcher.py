@@ -24,7 +24,8 @@ from tasks.watcher import Watcher
 from tests.contracts import car_contract, car_frame
 from tests.drills import DrillTable, count
 from tests.project import ROOT, copy_ours
-from tests.watched import make_watched, put, wait_until
+from tests.waiting import wait_for
+from tests.watched import make_watched, put
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -71,18 +72,18 @@ class Watched:
         return [str(event.payload["snapshot"]) for event in self.told if event.name == "dataset.changed"]
 
     def wait_for(self, digest: str) -> None:
-        wait_until(lambda: digest in self.digests(), f"{digest} is told")
+        wait_for(lambda: digest in self.digests(), f"{digest} is told")
 
     def look_when_quiet(self) -> None:
         """Return once everything was looked at when no file was new any more."""
         files, pause = [self.file(dataset) for dataset in CONTRACTS], self.settings.watch.debounce_s
-        wait_until(lambda: not any(is_being_written(file, pause) for file in files), "the files are quiet")
+        wait_for(lambda: not any(is_being_written(file, pause) for file in files), "the files are quiet")
         self.look_twice()
 
     def look_twice(self) -> None:
         """Return once everything was looked at twice more."""
         before = self.watcher.n_looks
-        wait_until(lambda: self.watcher.n_looks >= before + 2, "two more looks")
+        wait_for(lambda: self.watcher.n_looks >= before + 2, "two more looks")
 
 
 def replace(watched: Watched, file: Path, content: bytes) -> None:
@@ -197,7 +198,7 @@ def test_every_new_content_is_told_exactly_once_and_nothing_else_is(
             watched.file(dataset).parent.mkdir(parents=True, exist_ok=True)
             written(watched, watched.file(dataset), dataset)
             expected.append(watched.digest(dataset))
-        wait_until(lambda: sorted(watched.digests()) == sorted(expected), "the first content is told")
+        wait_for(lambda: sorted(watched.digests()) == sorted(expected), "the first content is told")
         expected = watched.digests()
         for number in range(times):
             case = (NEWS if number % 2 else NO_NEWS)[number // 2 % 6]
@@ -225,7 +226,7 @@ def test_a_burst_over_both_data_sets_is_one_event_for_each(tmp_path: Path) -> No
             for dataset in CONTRACTS:
                 written(watched, watched.file(dataset), dataset)
         expected = sorted(watched.digest(dataset) for dataset in CONTRACTS)
-        wait_until(lambda: len(watched.told) >= 2, "both are told")
+        wait_for(lambda: len(watched.told) >= 2, "both are told")
         watched.look_twice()
         assert sorted(watched.digests()) == expected
 
@@ -242,7 +243,7 @@ def test_a_data_set_whose_contract_comes_while_the_watcher_runs_is_watched(tmp_p
         watched.look_twice()
         assert watched.told == []
         contract.write_text(text)
-        wait_until(lambda: watched.digests() == [watched.digest("cars")], "it is told")
+        wait_for(lambda: watched.digests() == [watched.digest("cars")], "it is told")
 
 
 def test_a_commit_to_features_is_told_while_the_watcher_runs_and_one_to_docs_is_not(tmp_path: Path) -> None:
@@ -253,18 +254,18 @@ def test_a_commit_to_features_is_told_while_the_watcher_runs_and_one_to_docs_is_
     begin = commit(root, "src", "tasks")
     with watched:
         record = watched.settings.home / "watch" / "checked-out.json"
-        wait_until(lambda: record.exists() and begin in record.read_text(), "the first commit is seen")
+        wait_for(lambda: record.exists() and begin in record.read_text(), "the first commit is seen")
         (root / "README.md").write_text("more\n")
         docs = commit(root, "README.md")
-        wait_until(lambda: docs in record.read_text(), "the commit to docs is seen")
+        wait_for(lambda: docs in record.read_text(), "the commit to docs is seen")
         features = root / "src" / "hedonic" / "model" / "features.py"
         features.write_text(f"# a comment\n{features.read_text()}")
         comment = commit(root, "src")
-        wait_until(lambda: comment in record.read_text(), "the comment is seen")
+        wait_for(lambda: comment in record.read_text(), "the comment is seen")
         assert watched.told == []
         features.write_text(f"{features.read_text()}\nEXTRA = 1\n")
         changed = commit(root, "src")
-        wait_until(lambda: len(watched.told) > 0, "the commit to features is told")
+        wait_for(lambda: len(watched.told) > 0, "the commit to features is told")
         watched.look_twice()
         assert [(e.name, e.payload["commit"]) for e in watched.told] == [("code.changed", changed)]
 
@@ -335,7 +336,7 @@ class Daemon:
     def wait_for(self, condition: Callable[[list[dict[str, str]]], bool]) -> None:
         """Return once the condition holds for all that was told, and kill the process."""
         try:
-            wait_until(lambda: condition(self.events()), "it is told")
+            wait_for(lambda: condition(self.events()), "it is told")
         finally:
             self.kill()
 
@@ -393,6 +394,6 @@ def test_a_watcher_killed_at_any_moment_tells_every_content_in_the_end(
 def test_a_watcher_ends_cleanly_when_asked(settings: Settings) -> None:
     put(car_frame(), settings.root / CARS.source.uri)
     daemon = Daemon(settings)
-    wait_until(lambda: len(daemon.events()) == 1, "it is at work")
+    wait_for(lambda: len(daemon.events()) == 1, "it is at work")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.process.wait(10) == 0

@@ -19,7 +19,8 @@ from hedonic.promotion.record import Entry, Record
 from hedonic.promotion.registry.model_version import TAG_STATUS
 from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.settings import Settings
-from tests.project import free_port, write_contract
+from tests.ports import free_port
+from tests.project import write_contract
 
 pytestmark = pytest.mark.slow
 

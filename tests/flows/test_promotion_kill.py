@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +20,9 @@ from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from tests.drills import FULL, DrillTable, count
 from tests.killed import Forker, wipe_since
-from tests.project import free_port, make_project, write_contract
+from tests.ports import free_port
+from tests.project import make_project, write_contract
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.drill]
 
@@ -42,7 +43,6 @@ BLIND = {
 LAX = {"limits": [{"metric": "mdape_pct", "maximum": 60}]}
 WHOLE = ("mlflow", "results", "steps", "alerts")
 FOLDERS = ("releases/*/*", "releases/*/.*", "candidates/*/.*", "bentoml/bentos/*/*")
-FOLLOWS_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,7 @@ class Town:
         return str(info["model"]["release"]) if info else None
 
     def wait_until_served(self, release: str) -> None:
-        deadline = time.monotonic() + FOLLOWS_WITHIN_S
-        while (seen := self.served()) != release:
-            assert time.monotonic() < deadline, f"{seen} is served, not {release}"
-            time.sleep(0.05)
+        wait_for(lambda: self.served() == release, lambda: f"{self.served()} is served, not {release}")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import socket
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from hedonic.provenance.trace import Trace, trace_request
 from hedonic.served_settings import LogSettings
 from hedonic.settings import Settings
 from tests.project import ROOT
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +47,15 @@ def asked(url: str, path: str, body: bytes, kind: str) -> str:
 def traced(project: Settings, request_id: str) -> Trace:
     from hedonic.errors import UserError
 
-    deadline = time.monotonic() + 30
-    while True:  # mode fast writes an answer a moment after it is given
+    def found() -> Trace | None:  # mode fast writes an answer a moment after it is given
         try:
             return trace_request(project, LogSettings(home=project.home), request_id)
         except UserError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return None
+
+    trace = wait_for(found, "the answer is in the log")
+    assert trace is not None
+    return trace
 
 
 def test_answers_of_the_endpoint_are_traced_to_rows_study_and_mlflow(

@@ -22,7 +22,7 @@ from hedonic.settings import Settings
 from hedonic.watching.event import NotDelivered, dataset_event
 from tasks.difference import show_difference
 from tasks.events import emit
-from tests.watched import wait_until
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def look(project: Settings) -> Any:
         found.append(watch(dataset=DATASET))
         return bool(found[-1].outcome != "waiting")
 
-    wait_until(looked, "the file is quiet", limit_s=120)
+    wait_for(looked, "the file is quiet", limit_s=120)
     return found[-1]
 
 
@@ -88,7 +88,7 @@ def test_the_watcher_as_it_is_started_tells_a_file_that_is_put_there(project: Se
         fewer = source.with_name("fewer.parquet")
         pd.read_parquet(source).iloc[:-9].to_parquet(fewer, index=False)
         fewer.replace(source)
-        wait_until(lambda: len(arrived("dataset.changed")) > known, "the event arrives", limit_s=60)
+        wait_for(lambda: len(arrived("dataset.changed")) > known, "the event arrives", limit_s=60)
     finally:
         watcher.terminate()
     watcher.communicate(timeout=60)

@@ -9,7 +9,7 @@ import pytest
 from delivery.audit import Accepted, Finding, judge
 from tests.pipeline.osv import vulnerability_service
 from tests.pipeline.trees import make, make_tree
-from tests.project import free_port
+from tests.ports import free_port
 
 FINDING = Finding("orjson", "3.11.0", "PLANTED-2026-1", ("CVE-2026-99999",), ("3.11.1",))
 TODAY = date(2026, 11, 28)

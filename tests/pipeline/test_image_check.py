@@ -13,7 +13,8 @@ from delivery.image import check
 from hedonic.errors import HedonicError, UserError
 from hedonic.model.manifest import read_golden
 from hedonic.settings import Settings
-from tests.project import ROOT, free_port
+from tests.ports import free_port
+from tests.project import ROOT
 from tests.tiny_release import tiny_release
 
 # An engine whose one container is a process on loopback; what the engine is told is written down.

@@ -9,7 +9,8 @@ import pytest
 
 from hedonic.promotion.history import History
 from tests.pipeline.trees import lend, make
-from tests.project import ROOT, free_port, make_project, write_contract
+from tests.ports import free_port
+from tests.project import ROOT, make_project, write_contract
 
 pytestmark = pytest.mark.slow
 

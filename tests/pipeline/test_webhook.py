@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from delivery import webhook
-from tests.project import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

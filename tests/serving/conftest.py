@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import free_port
+from tests.ports import free_port
 from tests.tiny_release import tiny_release
 
 ROOT = Path(__file__).parents[2]

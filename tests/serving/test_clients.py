@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import subprocess
-import time
 
 import bentoml
 import pytest
@@ -14,10 +13,9 @@ from tests.endpoints import start_endpoint
 from tests.serving.conftest import ROOT
 from tests.small_release import small_release
 from tests.tiny_release import ROW
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
-
-LIMIT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,7 @@ def test_bentomls_client_reports_a_price(served, client):
 def test_bentomls_client_submits_a_long_job_and_takes_its_result(served, client):
     client._opened_files = []  # BentoML 1.4.39 forgot to, and `submit` raises AttributeError without it
     task = client.score.submit(instances=[ROW] * 20)
-    deadline = time.monotonic() + LIMIT_S
-    while task.get_status().value not in ("completed", "failed"):
-        assert time.monotonic() < deadline, task.get_status()
+    wait_for(lambda: task.get_status().value in ("completed", "failed"))
     assert content(task.get())["predictions"] == served.predict(ROW).json["predictions"] * 20
 
 

@@ -30,8 +30,10 @@ from hedonic.promotion.release import write_release
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Supervisor, log_tail, stop_all
 from tests.kept_home import kept_home, made_bento
-from tests.serving.conftest import ROOT, Served, crown, free_port
+from tests.ports import free_port
+from tests.serving.conftest import ROOT, Served, crown
 from tests.tiny_release import ROW, tiny_content, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -44,15 +46,6 @@ def settings(tmp_path, monkeypatch):
     settings = Settings(root=ROOT, home=home)
     yield settings
     stop_all(settings)
-
-
-def wait_for(condition, limit_s=60):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail("it did not happen")
 
 
 def copied_project(folder):

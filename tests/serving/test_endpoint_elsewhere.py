@@ -11,7 +11,7 @@ from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.settings import Addresses, Settings
 from hedonic.supervisor import Supervisor
 from tests.endpoints import start_endpoint as run_elsewhere
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import ROOT, crown
 from tests.serving.test_endpoint import wrong_release
 from tests.tiny_release import tiny_model, tiny_release

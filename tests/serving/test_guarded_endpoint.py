@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import threading
-import time
 
 import psutil
 import pytest
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.endpoints import opened, read_all, refused_to_start, start_endpoint
 from tests.tiny_release import ROW, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -216,13 +216,12 @@ def test_the_metrics_tell_requests_estimates_and_what_the_process_uses(start):
 
 def line_about(served, request_id):
     """Return the line of a request; it is written after its answer was sent."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for line in served.log.read_text().splitlines():
-            if request_id in line:
-                return json.loads(line)
-        time.sleep(0.01)
-    pytest.fail(f"no line about {request_id}")
+
+    def written():
+        lines = served.log.read_text().splitlines(keepends=True)
+        return next((line for line in lines if request_id in line and line.endswith("\n")), None)
+
+    return json.loads(wait_for(written, f"a line about {request_id}"))
 
 
 def test_the_log_is_lines_of_json_with_ids_and_without_bodies(endpoint):

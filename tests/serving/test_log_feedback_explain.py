@@ -1,23 +1,19 @@
 """Every good answer of a real endpoint is in the log, takes the price that was paid, and is explained."""
 
-import time
-
 import pytest
 
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from tests.tiny_release import ROW
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
 
 def logged(served, request_id):
-    """Return the rows of a request, within the second that the fast mode states (and one to spare)."""
+    """Return the rows of a request; mode fast writes them a moment after the answer."""
     store = PredictionLogStore(str(served.log.parent / "prediction_log.db"))
-    deadline = time.monotonic() + 2
     try:
-        while not (rows := store.rows(request_id)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return rows
+        return wait_for(lambda: store.rows(request_id), f"{request_id} is in the log")
     finally:
         store.close()
 

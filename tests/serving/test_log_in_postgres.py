@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import time
 
 import pytest
 
 from hedonic.serving.feedback import Feedback
 from hedonic.serving.prediction_log_store import PredictionLogStore
+from tests.ports import free_port
 from tests.postgres import PASSWORD
-from tests.project import free_port
 from tests.serving.conftest import (
     ROOT,
     Served,
@@ -22,6 +21,7 @@ from tests.serving.conftest import (
     wait_until_ready,
 )
 from tests.tiny_release import ROW, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -51,13 +51,6 @@ def metric(served, name):
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def wait_until(true, deadline_s=20.0):
-    deadline = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def logged(url):
     store = PredictionLogStore(url)
     ids = {entry.request_id for entry in store.between()}
@@ -68,21 +61,21 @@ def logged(url):
 def test_in_fast_mode_no_prediction_fails_while_postgres_is_away(tmp_path, postgres, postgres_url):
     with serving(tmp_path, postgres_url, "fast", HEDONIC_LOG_RETENTION_DAYS="30") as served:
         ids = {served.predict(ROW).json["request_id"]}
-        wait_until(lambda: logged(postgres_url) == ids)
+        wait_for(lambda: logged(postgres_url) == ids)
         postgres.stop()
         try:
             for _ in range(50):
                 answer = served.predict(ROW)
                 assert answer.status == 200
                 ids.add(answer.json["request_id"])
-            wait_until(lambda: metric(served, "hedonic_prediction_log_up") == 0)
+            wait_for(lambda: metric(served, "hedonic_prediction_log_up") == 0)
             assert metric(served, "hedonic_prediction_log_buffered") == 50
             assert metric(served, "hedonic_prediction_log_dropped_total") == 0
             report = served.post({"request_id": min(ids), "price": 5.0}, "/feedback")
             assert (report.status, report.json["error"]["code"]) == (503, "log_unavailable")
         finally:
             postgres.start()
-        wait_until(lambda: logged(postgres_url) == ids)
+        wait_for(lambda: logged(postgres_url) == ids)
         assert metric(served, "hedonic_prediction_log_up") == 1
         assert metric(served, "hedonic_prediction_log_purged_total") == 0
         report = served.post({"request_id": min(ids), "price": 5.0}, "/feedback")

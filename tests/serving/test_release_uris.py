@@ -4,7 +4,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
@@ -14,7 +13,7 @@ from hedonic.promotion.registry.model_version import link_release
 from hedonic.promotion.registry.store import model_name, open_client
 from hedonic.promotion.release_store import publish_release
 from hedonic.settings import Settings
-from tests.project import free_port
+from tests.ports import free_port
 from tests.s3 import BUCKET, s3
 from tests.serving.conftest import (
     ROOT,
@@ -25,12 +24,11 @@ from tests.serving.conftest import (
     wait_until_ready,
 )
 from tests.tiny_release import ROW, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 __all__ = ["s3"]
 
 pytestmark = pytest.mark.slow
-
-LIMIT_S = 60
 
 
 @contextlib.contextmanager
@@ -66,13 +64,6 @@ def refusal(home, **settings):
 
 def info(served):
     return served.ask("GET", "/model/info").json
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

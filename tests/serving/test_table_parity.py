@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -16,13 +15,13 @@ from tests.endpoints import start_endpoint
 from tests.project import SHARED
 from tests.serving.conftest import ROOT, serving_environment
 from tests.tiny_release import CONTRACT, ROW, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
 SERVE = {"port": 3999, "max_rows": 100}
 N_ROWS = 1234
 COMMAND = [sys.executable, "-c", "from hedonic.cli import main; main()", "score", "tiny_town"]
-LIMIT_S = 120
 
 
 def some_rows():
@@ -142,10 +141,7 @@ def test_a_long_job_answers_as_predict_does(town, expected, kind):
     served, _, _ = town
     body = table(ROWS).encode() if kind == "text/csv" else json.dumps({"instances": ROWS}).encode()
     task_id = served.post(body, "/score/submit", kind).json["task_id"]
-    deadline = time.monotonic() + LIMIT_S
-    while served.ask("GET", f"/score/status?task_id={task_id}").json["status"] != "completed":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: served.ask("GET", f"/score/status?task_id={task_id}").json["status"] == "completed")
     assert served.ask("GET", f"/score/get?task_id={task_id}").json["predictions"] == expected
 
 

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 
 import bentoml
 import pytest
@@ -18,9 +17,10 @@ from bentoml.exceptions import BentoMLException
 from hedonic.promotion.bento import RECIPE, build_bento, served_sources
 from hedonic.serving.table_parts import PART_ROWS
 from tests.endpoints import start_endpoint
-from tests.project import free_port
+from tests.ports import free_port
 from tests.serving.conftest import ROOT, Served, serving_environment, wait_until_ready
 from tests.tiny_release import ROW, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,6 @@ LINE = "3,1350.5,1950,false,Hill,200,2014-12-24"
 CSV = {"Content-Type": "text/csv"}
 TOKEN = {"Authorization": "Bearer secret-token"}
 N_MANY = 40_000
-LIMIT_S = 60
 
 
 def lines(n_rows, header=True):
@@ -51,15 +50,6 @@ def large(tmp_path_factory):
             HEDONIC_GUARD__MAX_TABLE_BYTES=str(3 * 2**20),
         )
         yield served, worker, home
-
-
-def wait_for(condition, limit_s=LIMIT_S):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not happen")
 
 
 def status_of(served, task_id):

@@ -23,6 +23,7 @@ from hedonic.serving.traffic_plan_file import PlanFile
 from tests.drills import count
 from tests.endpoints import start_endpoint
 from tests.tiny_release import ROW, constant_model, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,6 @@ N_CALLERS = count(few=300, promised=20_000)
 N_BAD = count(few=4, promised=40)
 N_TIMED = count(few=400, promised=4_000)
 CONFIDENCE = 0.999
-TAKEN_S = 20
 
 
 def failing_model():
@@ -82,11 +82,9 @@ class Town:
         self.wait_for(lambda told: told is None)
 
     def wait_for(self, condition):
-        deadline = time.monotonic() + TAKEN_S
-        while not condition(told := self.traffic):
-            assert time.monotonic() < deadline, told
-            time.sleep(0.02)
-        return told
+        """Return the first figures for which it holds."""
+        found = wait_for(lambda: [told] if condition(told := self.traffic) else [], lambda: str(self.traffic))
+        return found[0]
 
     def ask_all(self, keys, body=BODY, n_clients=8):
         """Return status and answer for each key, asked by several clients at once."""
@@ -134,16 +132,16 @@ def callers(n):
     return [f"caller-{number}" for number in range(n)]
 
 
-def logged(town, role, request_ids):
-    """Return the log's rows of a role for these requests, once they are there."""
+def logged(town, role, request_ids, n_rows):
+    """Return the log's rows of a role for these requests, once there are so many."""
     store, wanted = PredictionLogStore(str(town.home / "prediction_log.db")), set(request_ids)
-    deadline = time.monotonic() + 10
+
+    def rows():
+        return [row for row in store.between(role=role) if row.request_id in wanted]
+
     try:
-        while True:
-            rows = [row for row in store.between(role=role) if row.request_id in wanted]
-            if len(rows) >= len(wanted) or time.monotonic() > deadline:
-                return rows
-            time.sleep(0.05)
+        wait_for(lambda: len(rows()) >= n_rows, lambda: f"{len(rows())} of {n_rows} rows")
+        return rows()
     finally:
         store.close()
 
@@ -244,12 +242,13 @@ def test_a_shadows_answers_are_logged_and_never_returned(town):
     }
     told = town.wait_for(lambda told: told["n"] + told["answered"]["dropped"] == 100)
     ids = [content["request_id"] for _, content in answers]
-    shadows = logged(town, "shadow", ids)
-    assert len(shadows) == told["answered"]["shadow"] > 0
+    n_shadows = told["answered"]["shadow"]
+    shadows = logged(town, "shadow", ids, n_shadows)
+    assert len(shadows) == n_shadows > 0
     assert {row.release for row in shadows} == {town.far.name}
     given = {content["request_id"]: content["predictions"][0]["estimate"] for _, content in answers}
     assert all(row.estimate > 2 * given[row.request_id] for row in shadows)
-    assert {row.release for row in logged(town, "served", ids)} == {town.champion.name}
+    assert {row.release for row in logged(town, "served", ids, len(ids))} == {town.champion.name}
 
 
 def test_the_errors_of_a_shadow_reach_no_caller(town):

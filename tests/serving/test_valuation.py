@@ -12,7 +12,8 @@ from hedonic.promotion.release import write_release
 from hedonic.serving.golden import differences, verify_served
 from hedonic.serving.predictor import load_release
 from tests.documents import resolved
-from tests.serving.conftest import ROOT, crown, free_port, serve_command, serving_environment
+from tests.ports import free_port
+from tests.serving.conftest import ROOT, crown, serve_command, serving_environment
 from tests.tiny_release import ROW, tiny_content, tiny_release
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from hedonic.serving.traffic_plan import TrafficPlan
 from hedonic.serving.traffic_plan_file import PlanFile
 from hedonic.settings import Settings
 from tests.contracts import car_contract
-from tests.project import free_port
+from tests.ports import free_port
 
 CHAMPION, RELEASE = "c1" * 32, "ab" * 32
 POLICY = {"share": 0.5, "requests": 40, "window": 20, "limit_s": 20, "otherwise": "refuse", "max_errors": 2}

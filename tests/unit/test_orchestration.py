@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,7 +20,8 @@ from hedonic.orchestration import (
     start_server,
 )
 from hedonic.settings import Settings
-from tests.project import free_port
+from tests.ports import free_port
+from tests.waiting import wait_for
 
 
 class Server(BaseHTTPRequestHandler):
@@ -52,9 +52,7 @@ def server():
 
 @pytest.fixture
 def nobody():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return free_port()
 
 
 def settings(tmp_path, port) -> Settings:
@@ -145,18 +143,26 @@ def test_what_a_step_logs_becomes_messages_until_it_ends():
 @pytest.mark.slow
 def test_a_run_in_process_does_not_take_another_server_for_its_own(server, monkeypatch, tmp_path):
     from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_DATABASE_CONNECTION_URL,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+        temporary_settings,
+    )
 
     ports = iter([server.port, free_port()])
     monkeypatch.setattr(SubprocessASGIServer, "find_available_port", lambda _: next(ports))
     monkeypatch.setattr(SubprocessASGIServer, "_instances", {})
     database = f"sqlite+aiosqlite:///{tmp_path}/prefect.db"
-    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: database}):
+    given = {
+        PREFECT_API_DATABASE_CONNECTION_URL: database,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 600,
+    }
+    with temporary_settings(given):
         api = start_server()
         try:
             assert server.asked == "/api/health", "the other server was asked first"
             assert not api.endswith(f":{server.port}/api")
-            assert is_healthy(api)
+            wait_for(lambda: is_healthy(api), "it is healthy")
         finally:
             SubprocessASGIServer().stop()
 

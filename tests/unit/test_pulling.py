@@ -12,7 +12,7 @@ from hedonic.promotion.record import Entry
 from hedonic.promotion.release_store import publish_release
 from hedonic.pulling import pull_champion
 from hedonic.settings import Settings
-from tests.project import free_port
+from tests.ports import free_port
 from tests.s3 import BUCKET, s3
 from tests.tiny_release import tiny_release
 

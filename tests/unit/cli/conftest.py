@@ -8,7 +8,7 @@ import pytest
 
 from hedonic.cli.edge import run_command
 from hedonic.cli.environment import prepare
-from tests.project import free_port as project_port
+from tests.ports import free_port as port_of_a_project
 
 CONTRACT = """\
 format_version: 1
@@ -46,7 +46,7 @@ def project(tmp_path, monkeypatch, free_port):
 
 @pytest.fixture
 def free_port():
-    return project_port()
+    return port_of_a_project()
 
 
 @pytest.fixture

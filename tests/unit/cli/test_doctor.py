@@ -14,6 +14,7 @@ import pytest
 from hedonic.cli import checkup
 from hedonic.promotion.history import Entry, History
 from hedonic.settings import load_settings
+from tests.ports import free_port as a_free_port
 
 PYPROJECT = """
 [project]
@@ -32,9 +33,7 @@ def sound(project, monkeypatch):
     lock = "".join(f"{pin} \\\n    --hash=sha256:00\n" for pin in pins)
     (project / "requirements.txt").write_text(lock)
     for name in ("FRONT_PAGE", "PREFECT", "MLFLOW", "OPTUNA"):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            os.environ[f"HEDONIC_PORTS__{name}"] = str(listener.getsockname()[1])
+        os.environ[f"HEDONIC_PORTS__{name}"] = str(a_free_port())
     return project
 
 

@@ -18,7 +18,7 @@ from hedonic.promotion.pointer import pointer_path, project_pointer, read_pointe
 from hedonic.settings import Settings
 from hedonic.supervisor import Process, Running, Supervisor, stop_all
 from tests.unit.cli.test_run import verdict
-from tests.watched import wait_until
+from tests.waiting import wait_for
 
 A = "a" * 64
 
@@ -102,7 +102,7 @@ def test_each_part_that_is_kept_running_is_told_with_its_pid_and_json_has_the_da
     supervisor = Supervisor(settings)
     try:
         supervisor.keep(Process("worker", (sys.executable, "-c", "import time; time.sleep(600)")))
-        wait_until(lambda: supervisor.process_pid("worker") is not None, "it runs")
+        wait_for(lambda: supervisor.process_pid("worker") is not None, "it runs")
         lines = hedonic("status")[1].splitlines()
         told = [line.split() for line in lines[lines.index("parts:") + 1 :]]
         assert told == [["worker", "pid", str(supervisor.process_pid("worker"))]]

@@ -21,7 +21,8 @@ from hedonic.watching.look import look_at
 from hedonic.watching.sighting import dataset_file
 from tests.contracts import car_contract, car_frame
 from tests.supervised import supervised
-from tests.watched import make_watched, put, wait_until
+from tests.waiting import wait_for
+from tests.watched import make_watched, put
 
 __all__ = ["supervised"]
 
@@ -38,7 +39,7 @@ def test_a_data_set_that_is_not_to_be_trained_is_no_news_to_the_watcher(tmp_path
         seen = dataset_file(settings.home, "cars").read()
         return seen is not None and seen.snapshot is not None
 
-    wait_until(is_known, "the file is quiet")
+    wait_for(is_known, "the file is quiet")
     events: list[Event] = []
     assert look_at(settings, CARS, events.append).outcome == "unchanged"
     assert events == []
@@ -69,7 +70,7 @@ def test_each_alert_that_is_raised_or_settled_is_one_line_and_what_was_before_is
     book.raise_(failed.model_copy(update={"text": "no such file:\n  data/cars.csv [now]", "link": link}))
     book.raise_(failed)
     book.settle("a")
-    wait_until(lambda: "settled" in told.getvalue(), "it is told")
+    wait_for(lambda: "settled" in told.getvalue(), "it is told")
     stop_all(supervised)
     watching.join(30.0)
     assert told.getvalue().splitlines()[:2] == [
@@ -83,7 +84,7 @@ def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_not
 ) -> None:
     supervisor = Supervisor(supervised)
     supervisor.keep(Process("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
-    wait_until(lambda: supervisor.process_pid("sleeper") is not None, "it runs")
+    wait_for(lambda: supervisor.process_pid("sleeper") is not None, "it runs")
     daemon, first = supervisor.pid(), supervisor.process_pid("sleeper")
     assert daemon is not None
     assert first is not None
@@ -94,7 +95,7 @@ def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_not
     os.kill(daemon, signal.SIGSTOP)
     try:
         watching.start()
-        wait_until(lambda: "does not answer" in told.getvalue(), "it is told")
+        wait_for(lambda: "does not answer" in told.getvalue(), "it is told")
         watching.join(4.0)  # asked again meanwhile
         assert watching.is_alive()
     finally:
@@ -102,7 +103,7 @@ def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_not
     assert told.getvalue().count("does not answer") == 1
     watching.join(3.0)
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: "sleeper ended and was restarted" in told.getvalue(), "the restart is told")
+    wait_for(lambda: "sleeper ended and was restarted" in told.getvalue(), "the restart is told")
     stop_all(supervised)
     watching.join(30.0)
     assert not watching.is_alive()

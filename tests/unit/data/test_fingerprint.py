@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from hedonic.data.fingerprint import ABSENT, content_digest, fingerprint, is_being_written, lacks_its_end
-from tests.watched import wait_until
+from tests.waiting import wait_for
 
 
 class TaggedFiles(SimpleHTTPRequestHandler):
@@ -43,7 +43,7 @@ def test_a_local_fingerprint_changes_with_every_write_even_one_that_hides_its_ti
     file.write_text("old")
     known, stat = fingerprint(str(file)), file.stat()
     assert fingerprint(f"file://{file}") == known
-    wait_until(lambda: time.time() - stat.st_ctime > 0.05, "the clock moves")
+    wait_for(lambda: time.time() - stat.st_ctime > 0.05, "the clock moves")
     file.write_text("new")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert fingerprint(str(file)) != known
@@ -96,7 +96,7 @@ def test_a_file_is_being_written_for_as_long_as_it_is_not_quiet(tmp_path: Path) 
     assert is_being_written(file, quiet_s=60)
     os.utime(file, (1, 1))  # as a copy that keeps its times
     assert is_being_written(file, quiet_s=60)
-    wait_until(lambda: not is_being_written(file, quiet_s=0.05), "the file is quiet")
+    wait_for(lambda: not is_being_written(file, quiet_s=0.05), "the file is quiet")
     assert not is_being_written(tmp_path / "none.csv", quiet_s=60)
 
 

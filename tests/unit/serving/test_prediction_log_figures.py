@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +12,7 @@ from hedonic.serving.prediction_log_figures import log_figures
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.retention import Retention
 from tests.answered import answered
+from tests.waiting import wait_for
 
 SIZE = len(answered().request) + len(answered().response) + 512
 
@@ -22,13 +22,6 @@ def told(log, retention=None):
         figure.name.removeprefix("hedonic_prediction_log_"): figure.value
         for figure in log_figures(log, retention)
     }
-
-
-def wait_until(true, deadline_s=10.0):
-    deadline = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -43,12 +36,12 @@ def test_a_store_that_takes_nothing_is_seen_in_the_figures_and_so_is_its_return(
     other.execute("BEGIN IMMEDIATE")
     for _ in range(15):
         log.record(answered())
-    wait_until(lambda: told(log)["up"] == 0)
+    wait_for(lambda: told(log)["up"] == 0)
     assert told(log) == {
         "dropped_total": 5, "buffered": 10, "buffer_fill": pytest.approx(1, abs=0.01), "up": 0,
     }  # fmt: skip
     other.execute("COMMIT")
-    wait_until(lambda: log.pending == 0)
+    wait_for(lambda: log.pending == 0)
     assert told(log) == {"dropped_total": 5, "buffered": 0, "buffer_fill": 0, "up": 1}
     log.close()
 
@@ -57,7 +50,7 @@ def test_what_the_retention_deleted_is_counted(path):
     store = PredictionLogStore(path)
     store.append([answered({"x": 1}, {"x": 2}, at_us=1)])
     retention = Retention(path, 30, clock=lambda: datetime.now(UTC))
-    wait_until(lambda: told(None, retention) == {"dropped_total": 0, "purged_total": 2})
+    wait_for(lambda: told(None, retention) == {"dropped_total": 0, "purged_total": 2})
     retention.close()
     store.close()
 

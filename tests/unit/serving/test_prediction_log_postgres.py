@@ -15,6 +15,7 @@ from hedonic.serving.prediction_log import LogUnavailable, PredictionLog
 from hedonic.serving.prediction_log_store import PredictionLogStore, StoreUnavailable
 from tests.answered import answered
 from tests.postgres import PASSWORD
+from tests.waiting import wait_for
 
 SIZE = len(answered().request) + len(answered().response) + 512
 
@@ -33,13 +34,6 @@ def log(postgres_url, request):
     log = PredictionLog.open(postgres_url, **request.param)
     yield log
     log.close()
-
-
-def wait_until(true, deadline_s=10.0):
-    deadline = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def stored(url):
@@ -70,7 +64,7 @@ def test_while_postgres_is_away_answers_flow_and_drops_are_counted_and_it_comes_
     slowest_s = 0.0
     for position, one in enumerate(batch):
         if position == 50:
-            wait_until(lambda: log.failing)
+            wait_for(lambda: log.failing)
         started = time.perf_counter()
         log.record(one)
         slowest_s = max(slowest_s, time.perf_counter() - started)
@@ -78,7 +72,7 @@ def test_while_postgres_is_away_answers_flow_and_drops_are_counted_and_it_comes_
     assert (log.recorded, log.dropped, log.pending) == (100, 150, 100)
     assert log.fill == pytest.approx(1.0, abs=0.01)
     stopped()
-    wait_until(lambda: log.pending == 0)
+    wait_for(lambda: log.pending == 0)
     assert not log.failing
     assert (log.dropped, log.fill) == (150, 0.0)
     assert stored(postgres_url) == [one.request_id for one in batch[:100]]
@@ -112,7 +106,7 @@ def test_no_durable_answer_waits_for_a_postgres_that_hangs(log, postgres_url, po
     assert "does not answer" in str(refused[0])
     assert waited_s < 0.3 + 1.0 + 1.0
     assert waited_again_s < 1.0
-    wait_until(lambda: not log.failing)
+    wait_for(lambda: not log.failing)
     assert answer(log, "after")[0] == [None]
     ids = stored(postgres_url)
     assert {"before", "after"} <= set(ids)
@@ -128,9 +122,9 @@ def test_a_service_in_fast_mode_starts_without_its_postgres_and_writes_when_it_i
     assert "predictions are not logged yet: prediction log postgresql://hedonic@127.0.0.1" in caplog.text
     assert PASSWORD not in caplog.text
     log.record(answered(request_id="r1"))
-    wait_until(lambda: log.failing)
+    wait_for(lambda: log.failing)
     stopped()
-    wait_until(lambda: log.pending == 0)
+    wait_for(lambda: log.pending == 0)
     assert log.close() == 0
     assert stored(postgres_url) == ["r1"]
 

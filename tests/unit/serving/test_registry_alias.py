@@ -8,7 +8,7 @@ from hedonic.errors import HedonicError, ReleaseRefused, UserError
 from hedonic.promotion.registry import model_version
 from hedonic.served_settings import SourceSettings
 from hedonic.serving.registry_alias import TAG_RELEASE, RegistryAlias, read_alias
-from tests.project import free_port
+from tests.ports import free_port
 from tests.registry import registry_server
 
 DIGEST = "a" * 64

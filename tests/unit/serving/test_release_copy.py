@@ -15,7 +15,7 @@ from hedonic.promotion.release_store import publish_release
 from hedonic.served_settings import SourceSettings
 from hedonic.serving.loading import load_source
 from hedonic.serving.source import resolve
-from tests.project import free_port
+from tests.ports import free_port
 from tests.s3 import BUCKET, s3
 from tests.tiny_release import tiny_release
 

@@ -16,6 +16,7 @@ from hedonic.serving.prediction_log import PredictionLog
 from hedonic.serving.prediction_log_entry import microseconds
 from hedonic.serving.retention import Retention
 from tests.answered import answered
+from tests.waiting import wait_for
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -44,13 +45,6 @@ def keep(url):
         retention.close()
 
 
-def wait_until(true, deadline_s=10.0):
-    deadline = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
 def aged(days, **changes):
     return answered(at_us=microseconds(NOW - timedelta(days=days)), **changes)
 
@@ -63,10 +57,10 @@ def test_what_is_too_old_goes_at_the_start_and_again_when_the_clock_moves_on(sto
     store.append([aged(40, request_id="a"), aged(29, request_id="b"), aged(1, request_id="c")])
     clock = Clock()
     retention = keep(30, every_s=0.02, clock=clock)
-    wait_until(lambda: retention.purged == 1)
+    wait_for(lambda: retention.purged == 1)
     assert kept(store) == ["b", "c"]
     clock.now = NOW + timedelta(days=2)
-    wait_until(lambda: retention.purged == 2)
+    wait_for(lambda: retention.purged == 2)
     assert kept(store) == ["c"]
 
 
@@ -78,14 +72,14 @@ def test_not_one_byte_of_it_stays_in_the_files(store, keep, url):
     def files():
         return b"".join(part.read_bytes() for part in Path(url).parent.iterdir())
 
-    wait_until(lambda: b"old-" not in files())
+    wait_for(lambda: b"old-" not in files())
     assert b"young" in files()
 
 
 def test_after_the_start_nothing_is_deleted_before_the_hour_is_over(store, keep):
     store.append([aged(40)])
     retention = keep(30, clock=Clock())
-    wait_until(lambda: retention.purged == 1)
+    wait_for(lambda: retention.purged == 1)
     store.append([aged(40, request_id="late")])
     started = time.monotonic()
     retention.close()
@@ -96,7 +90,7 @@ def test_after_the_start_nothing_is_deleted_before_the_hour_is_over(store, keep)
 def test_it_stops_between_two_steps(store, keep):
     store.append([aged(40) for _ in range(3000)])
     retention = keep(30, clock=Clock())
-    wait_until(lambda: retention.purged)
+    wait_for(lambda: retention.purged)
     retention.close()
     assert 0 < retention.purged < 3000
     assert len(kept(store)) == 3000 - retention.purged
@@ -117,10 +111,10 @@ def test_a_store_that_is_away_is_told_once_and_purged_when_it_is_back(url, store
     try:
         with caplog.at_level(logging.WARNING, "hedonic.serving"):
             retention = keep(30, every_s=0.02, clock=Clock())
-            wait_until(lambda: "is not purged until" in caplog.text)
+            wait_for(lambda: "is not purged until" in caplog.text)
     finally:
         postgres.start()
-    wait_until(lambda: retention.purged == 1)
+    wait_for(lambda: retention.purged == 1)
     assert kept(store) == []
     assert caplog.text.count("is not purged until") == 1
 

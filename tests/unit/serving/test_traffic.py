@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +22,7 @@ from hedonic.serving.traffic import Traffic
 from hedonic.serving.traffic_plan import TrafficLimits, TrafficPlan
 from hedonic.serving.traffic_plan_file import PlanFile
 from tests.tiny_release import CONTRACT, ROW, constant_model, tiny_model, tiny_release
+from tests.waiting import wait_for
 
 BODY = json.dumps({"instances": [ROW]}).encode()
 LIMITS = TrafficLimits(max_errors=3, window=10, max_disagreement=0.25)
@@ -128,13 +128,6 @@ class House:
     def names(self, digests):
         known = {self.champion.model.release: "champion", self.challenger.model.release: "challenger"}
         return [known[digest] for digest in digests]
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_without_a_plan_the_champion_answers_the_bytes_that_it_always_did(tmp_path, releases):

@@ -19,7 +19,8 @@ from hedonic.settings import Settings
 from hedonic.watching.event import Event, NotDelivered
 from hedonic.watching.look import Look, look_at, take_note
 from tests.contracts import car_contract, car_frame
-from tests.watched import DEBOUNCE_S, make_watched, put, wait_until
+from tests.waiting import wait_for
+from tests.watched import DEBOUNCE_S, make_watched, put
 
 BIKES = car_contract(source={"uri": "data/cars.csv"})
 CARS = car_contract(source={"uri": "data/cars.parquet"})
@@ -42,7 +43,7 @@ class Town:
             looks.append(look_at(self.settings, self.contract, self.told.append))
             return "is being written" not in looks[-1].told
 
-        wait_until(looked, "the file is quiet")
+        wait_for(looked, "the file is quiet")
         return looks[-1]
 
     def names(self) -> list[str]:
@@ -79,7 +80,7 @@ def test_new_content_is_told_with_what_differs(town: Town) -> None:
 
 def test_content_that_was_taken_note_of_is_no_news_and_what_comes_after_it_is(town: Town) -> None:
     put(car_frame(), town.file)
-    wait_until(lambda: take_note(town.settings, CARS).outcome == "changed", "it is taken note of")
+    wait_for(lambda: take_note(town.settings, CARS).outcome == "changed", "it is taken note of")
     assert town.look().outcome == "unchanged"
     assert town.told == []
     put(car_frame(200), town.file)
@@ -94,12 +95,12 @@ def test_taking_note_takes_back_news_that_was_not_delivered_and_keeps_a_complain
 
     put(car_frame(), town.file)
     with pytest.raises(NotDelivered, match="nobody listens"):
-        wait_until(lambda: look_at(town.settings, CARS, nobody).outcome == "changed", "it is looked at")
+        wait_for(lambda: look_at(town.settings, CARS, nobody).outcome == "changed", "it is looked at")
     take_note(town.settings, CARS)
     assert town.look().outcome == "unchanged"
     assert town.told == []
     town.file.write_bytes(b"no table")
-    wait_until(lambda: take_note(town.settings, CARS).outcome == "unreadable", "it is given up")
+    wait_for(lambda: take_note(town.settings, CARS).outcome == "unreadable", "it is given up")
     town.look()
     assert town.names() == ["dataset.unreadable"]
 
@@ -112,7 +113,7 @@ def test_other_content_of_a_pinned_source_is_told_with_the_fix_and_is_news_once_
     town.contract = car_contract(source={"uri": "data/cars.parquet", "sha256": pin})
     assert town.look().outcome == "changed"
     put(car_frame(200), town.file)
-    wait_until(lambda: town.look().outcome == "unreadable", "it is given up")
+    wait_for(lambda: town.look().outcome == "unreadable", "it is given up")
     assert town.names() == ["dataset.changed", "dataset.unreadable"]
     assert "or remove it to train on whatever the source holds" in str(town.told[1].payload["problem"])
     town.contract = CARS
@@ -180,7 +181,7 @@ def look_in_vain(town: Town, n_rows: int) -> Event:
             look_at(town.settings, town.contract, fail)
         return bool(tried) and tried[-1].payload["n_rows"] == n_rows
 
-    wait_until(is_tried, "the event is emitted")
+    wait_for(is_tried, "the event is emitted")
     return tried[-1]
 
 
@@ -222,7 +223,7 @@ def test_a_half_written_file_is_left_alone(tmp_path: Path, contract: Contract) -
 def test_a_csv_of_whole_lines_is_left_alone_while_its_writer_holds_it_open(tmp_path: Path) -> None:
     town = Town(tmp_path, BIKES)
     with put(car_frame(), town.file).open("a") as writer:
-        wait_until(lambda: time.time() - town.file.stat().st_ctime > 2 * DEBOUNCE_S, "the file is quiet")
+        wait_for(lambda: time.time() - town.file.stat().st_ctime > 2 * DEBOUNCE_S, "the file is quiet")
         assert look_at(town.settings, BIKES, town.told.append).outcome == "waiting"
         writer.write(car_frame(5).to_csv(index=False, header=False))
     assert town.look().outcome == "changed"
@@ -234,7 +235,7 @@ def test_a_csv_whose_last_line_has_no_end_is_taken_once_the_patience_is_over(tmp
     put(car_frame(), town.file)
     town.file.write_bytes(town.file.read_bytes().rstrip(b"\n"))
     assert town.look().outcome == "waiting"
-    wait_until(lambda: town.look().outcome == "changed", "the file is taken")
+    wait_for(lambda: town.look().outcome == "changed", "the file is taken")
     assert town.told[0].payload["n_rows"] == 300
 
 
@@ -268,14 +269,14 @@ def test_an_unreadable_file_that_is_touched_is_not_told_again_and_another_one_is
     town.file.parent.mkdir()
     for content in (b"PAR1 one", b"PAR1 one", b"PAR1 two"):
         town.file.write_bytes(content)
-        wait_until(lambda: town.look().outcome == "unreadable", "it is given up")
+        wait_for(lambda: town.look().outcome == "unreadable", "it is given up")
     assert town.names() == ["dataset.unreadable", "dataset.unreadable"]
     assert town.told[0].id != town.told[1].id
 
 
 def test_a_source_that_the_contract_comes_to_fit_is_read_again(town: Town) -> None:
     put(car_frame().drop(columns="electric"), town.file)
-    wait_until(lambda: town.look().outcome == "unreadable", "it is given up")
+    wait_for(lambda: town.look().outcome == "unreadable", "it is given up")
     columns = [c for c in CARS.model_dump(exclude_none=True)["columns"] if c["name"] != "electric"]
     town.contract = Contract.model_validate(CARS.model_dump(exclude_none=True) | {"columns": columns})
     assert town.look().outcome == "changed"
@@ -300,7 +301,7 @@ def test_a_remote_source_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
         town.look()
     assert [event.payload["n_rows"] for event in town.told] == [300, 200]
     memory.rm("/town/cars.parquet")
-    wait_until(lambda: town.look().outcome == "unreadable", "it is given up")
+    wait_for(lambda: town.look().outcome == "unreadable", "it is given up")
     assert town.names() == ["dataset.changed", "dataset.changed", "dataset.unreadable"]
 
 
