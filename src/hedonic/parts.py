@@ -197,13 +197,14 @@ def wait_until_ready(
         HedonicError: it is not within the limit, or ends again and again; with the end of its log.
     """
     supervisor = Supervisor(settings)
-    pids: set[int | None] = set()
+    pids: set[int] = set()
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline and len(pids) < _TRIES:
         if is_ready(settings, part):
             tell(part)
             return
-        pids.add(supervisor.process_pid(part.name))
+        if (pid := supervisor.process_pid(part.name)) is not None:
+            pids.add(pid)
         time.sleep(_POLL_S)
     told = "ends again and again" if len(pids) >= _TRIES else f"is not ready after {limit_s:.0f} s"
     raise HedonicError(f"{part.title} {told}. {log_tail(supervisor.log(part.name))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.request
@@ -24,7 +25,7 @@ def ready_info(url: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
         asked = urllib.request.Request(f"{url}/model/info", headers=dict(headers))  # noqa: S310 (our endpoint)
         with opener.open(asked, timeout=_TIMEOUT_S) as answer:
             content = json.load(answer)
-    except (OSError, ValueError):
+    except (OSError, http.client.HTTPException, ValueError):
         return None
     return content if isinstance(content, dict) and {"model", "dataset", "bento"} <= content.keys() else None
 

@@ -30,7 +30,7 @@ from hedonic.errors import HedonicError, UserError
 from hedonic.leftovers import MARKER, NAME
 from hedonic.settings import Settings
 
-_START_LIMIT_S, _STOP_LIMIT_S, _CALL_LIMIT_S = 30.0, 45.0, 40.0
+_START_LIMIT_S, _STOP_LIMIT_S, _CALL_LIMIT_S = 90.0, 45.0, 40.0
 _POLL_S = 0.1
 _BUSY = "arbiter is "  # how circus's refusals begin that are of this moment: "already running", "restarting"
 _INTO_LOG = 'exec "$@" >>"$0" 2>&1'
@@ -137,7 +137,7 @@ class Supervisor:
         """Return the pid of the running process of that name; None when it does not run."""
         if self.pid() is None or not (self._processes / f"{name}.ini").exists():
             return None
-        pids: list[int] = self._call("list", name=name).get("pids") or []
+        pids = self._pids(name, _CALL_LIMIT_S)
         return pids[0] if pids else None
 
     def running(self, limit_s: float = 2.0) -> dict[str, Running]:
@@ -147,13 +147,11 @@ class Supervisor:
             HedonicError: the daemon did not answer within the limit.
         """
         found = {}
-        known = self._call("list", limit_s=limit_s)["watchers"] if self.pid() is not None else []
         for name in self.names():
-            if name not in known:  # it is about to be
-                continue
-            pids = self._call("list", name=name, limit_s=limit_s).get("pids") or [None]
-            definition = hashlib.sha256(_text(self._processes / f"{name}.ini").encode()).hexdigest()
-            found[name] = Running(pids[0], definition)
+            pids = self._pids(name, limit_s)
+            if pids is not None:
+                definition = hashlib.sha256(_text(self._processes / f"{name}.ini").encode()).hexdigest()
+                found[name] = Running(pids[0] if pids else None, definition)
         return found
 
     def names(self) -> list[str]:
@@ -263,6 +261,15 @@ class Supervisor:
             lines += [f"[socket:{name}]", f"host = {self._settings.host}", f"port = {process.port}"]
         return "\n".join(lines).replace("%", "%%") + "\n"
 
+    def _pids(self, name: str, limit_s: float) -> list[int] | None:
+        """Return the pids of a process; None where the daemon knows none, as amid its replacement."""
+        try:
+            return self._call("list", name=name, limit_s=limit_s).get("pids") or []
+        except HedonicError as err:
+            if f"program {name} not found" in str(err):
+                return None
+            raise
+
     def _call(self, command: str, *, limit_s: float = _CALL_LIMIT_S, **properties: Any) -> dict[str, Any]:
         """Return the daemon's answer to a circus command.
 
@@ -309,9 +316,11 @@ class Supervisor:
                 if process.environ().get(MARKER) == str(self._settings.home) and process.pid != os.getpid():
                     process.terminate()
                     left.append(process)
-        for process in psutil.wait_procs(left, timeout=20)[1]:
+        stubborn = psutil.wait_procs(left, timeout=20)[1]
+        for process in stubborn:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+        psutil.wait_procs(stubborn, timeout=20)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ _OVERHEAD = 512  # bytes of an answer in the buffer beside its bodies
 _BUSY_S = 0.1  # short, for the writer looks at its deadlines between tries
 _HUNG_S = 1.0  # beyond the patience: a store that refuses in time is not taken for one that says nothing
 _LOOK_S = 0.25
+_LASTING_S = 1.0  # who else writes to SQLite holds it for less; that is no failure to be told
 
 _logger = logging.getLogger("hedonic.serving")
 
@@ -134,7 +135,7 @@ class PredictionLog:
 
     @property
     def failing(self) -> bool:
-        """Return whether the last attempt to write failed, or takes longer than any should."""
+        """Return whether the store refuses for a second by now, or takes longer to answer than any should."""
         return self._failing or self._hung()
 
     @property
@@ -221,9 +222,9 @@ class PredictionLog:
     def _watch(self) -> None:
         """Refuse the callers of a store that hangs: what they sent is taken back where it still can be."""
         while not self._closed.wait(_LOOK_S):
-            if not self._hung():
-                continue
             with self._lock:
+                if not self._hung():  # asked with the lock: the next batch may be in flight by now
+                    continue
                 waiters, left = self._in_flight + self._waiters, self._buffer
                 self._in_flight, self._waiters, self._buffer = [], [], []
                 self._n_bytes -= sum(map(_size, left))
@@ -242,10 +243,11 @@ class PredictionLog:
             try:
                 self._sink.append([stored(answered) for answered in batch])
             except StoreUnavailable as err:
-                if not self._failing:
+                gives_up = self._gives_up(started)
+                if not self._failing and (gives_up or time.monotonic() > started + _LASTING_S):
                     _logger.error("predictions are not logged: %s", err)
-                self._failing = True
-                if self._gives_up(started):
+                    self._failing = True
+                if gives_up:
                     self._drop(len(batch))
                     return LogUnavailable(str(err))
                 time.sleep(0.02 if self.mode == "durable" else _BUSY_S)

@@ -27,7 +27,8 @@ class Retention:
     """A thread that deletes what is past its retention: at start, and then every hour.
 
     It works in small steps and rests between them, so that no answer waits noticeably for it. A store
-    that is away is tried again a minute later. Services that share a store may each do so.
+    that is away, or whose files a reader holds while the deleted bytes are still in them, is tried again a
+    minute later. Services that share a store may each do so.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Retention:
         self._store = PredictionLogStore(url, _STEP_BUSY_S, at_once=False)
         self._scrubber = PredictionLogStore(url, _SCRUB_BUSY_S, at_once=False)
         self._purged = 0
+        self._scrubbed = False  # a process before this one may have ended between the two
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hedonic-retention", daemon=True)
         self._thread.start()
@@ -78,7 +80,7 @@ class Retention:
                 self._purge()
             except StoreUnavailable as err:
                 if not told:
-                    _logger.warning("the prediction log is not purged until its store is back: %s", err)
+                    _logger.warning("the prediction log is not purged until its store is free: %s", err)
                 told, wait_s = True, min(_AGAIN_S, self._every_s)
             except Exception:  # the edge of the thread: it must be there at the next hour
                 _logger.exception("the prediction log could not be purged")
@@ -94,9 +96,12 @@ class Retention:
         for erased in steps:
             n_rows += erased.n_rows
             self._purged += erased.n_rows
+            self._scrubbed = False
             if self._over.wait(max(_LEAST_REST_S, _REST * (time.monotonic() - started))):
                 return
             started = time.monotonic()
         if n_rows:
-            self._scrubber.scrub(patience_s=0.0)
             _logger.info("%d predictions older than %g days were deleted", n_rows, self._days)
+        if not self._scrubbed:
+            self._scrubber.scrub(patience_s=0.0)
+            self._scrubbed = True

@@ -186,7 +186,11 @@ def test_a_full_buffer_refuses_a_durable_answer():
     log.close()
 
 
-def test_a_store_that_comes_back_gets_every_answer_once_and_in_order():
+@pytest.mark.parametrize(("lasting_s", "told"), [(60.0, []), (0.0, ["ERROR", "WARNING"])])
+def test_a_store_that_comes_back_gets_every_answer_once_and_in_order_and_is_told_if_it_took_long(
+    monkeypatch, caplog, lasting_s, told
+):
+    monkeypatch.setattr("hedonic.serving.prediction_log._LASTING_S", lasting_s)
     shelf = Shelf(n_refusals=3)
     log = PredictionLog(shelf)
     for n in range(20):
@@ -194,6 +198,7 @@ def test_a_store_that_comes_back_gets_every_answer_once_and_in_order():
     wait_for(lambda: log.pending == 0)
     assert [one.request_id for one in shelf.kept] == [f"r{n}" for n in range(20)]
     assert (log.close(), log.failing) == (0, False)
+    assert [record.levelname for record in caplog.records if record.name == "hedonic.serving"] == told
 
 
 def test_an_answer_that_cannot_be_stored_takes_no_other_with_it():

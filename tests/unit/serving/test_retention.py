@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,27 @@ def test_not_one_byte_of_it_stays_in_the_files(store, keep, url):
 
     wait_for(lambda: b"old-" not in files())
     assert b"young" in files()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_bytes_that_a_reader_held_or_another_process_left_go_as_soon_as_they_can(store, keep, url, caplog):
+    store.append([aged(40, request_id=f"old-{n}") for n in range(1200)] + [aged(1, request_id="young")])
+
+    def files():
+        return b"".join(part.read_bytes() for part in Path(url).parent.iterdir())
+
+    reader = sqlite3.connect(url, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM hedonic_answered").fetchone()
+    with caplog.at_level(logging.WARNING, "hedonic.serving"):
+        first = keep(30, every_s=0.02, clock=Clock())
+        wait_for(lambda: "is not purged until its store is free" in caplog.text)
+    first.close()
+    assert (first.purged, b"old-" in files()) == (1200, True)
+    reader.close()
+    next_one = keep(30, clock=Clock())
+    wait_for(lambda: b"old-" not in files())
+    assert next_one.purged == 0
 
 
 def test_after_the_start_nothing_is_deleted_before_the_hour_is_over(store, keep):
