@@ -96,6 +96,7 @@ class Outcome:
     ended: str
     told: str
     seconds: float
+    cpu_s: float
 
 
 def served_in_a_process(folder: Path) -> Outcome:
@@ -109,10 +110,10 @@ def served_in_a_process(folder: Path) -> Outcome:
     os.close(writable)
     with os.fdopen(readable, "rb") as pipe:
         told = pipe.read().decode(errors="replace")
-    _, status = os.waitpid(pid, 0)
+    _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     ended = signal.Signals(-code).name if code < 0 else {0: "served", 1: "refused"}.get(code, "failed")
-    return Outcome(ended, told, time.monotonic() - began)
+    return Outcome(ended, told, time.monotonic() - began, used.ru_utime + used.ru_stime)
 
 
 def _serve(folder: Path, writable: int) -> int:

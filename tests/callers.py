@@ -41,16 +41,19 @@ class Callers:
         """Return how long the slowest answer took."""
         return max(one.took_s for one in self.told)
 
-    def late(self, release: str) -> list[Told]:
-        """Return the answers of others to what was asked after this release had answered once.
+    def first_at(self, release: str) -> float:
+        """Return when the release answered first."""
+        return min(one.at for one in self.told if one.release == release)
 
-        An answer that was under way when the release came may arrive after its first, so the order in which
-        callers beside one another were told says nothing.
+    def others(self, release: str, since: float) -> list[Told]:
+        """Return the answers of other releases to what was asked after a time.
+
+        What was asked before may be answered after it: the order in which callers beside one another were
+        told says nothing.
         """
-        since = min(one.at for one in self.told if one.release == release)
         return [one for one in self.told if one.asked_at > since and one.release != release]
 
-    def wait_for(self, n_more: int, limit_s: float = 60.0) -> None:
+    def wait_for(self, n_more: int, limit_s: float = 300.0) -> None:
         """Wait until so many more answers were given.
 
         Raises:
@@ -90,7 +93,7 @@ def callers(
     bodies = [json.dumps({"instances": [row]}).encode() for row in rows]
 
     def call(first: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         at = first
         while not over.is_set():
             at = (at + 1) % len(bodies)

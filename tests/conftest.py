@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 from hedonic.process_environment import NUMERIC_ENVIRONMENT, QUIET_ENVIRONMENT
@@ -17,6 +19,15 @@ os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # as `hedonic
 # A red run must be red again: the drills ask for more examples by their own setting.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server, in a database of its own: one for all, for starting it costs many seconds."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -25,7 +25,7 @@ from hedonic.watching.event import Event
 from hedonic.watching.look import look_at
 from tests.paused import Order, pause
 from tests.ports import free_port
-from tests.project import ROOT, make_project
+from tests.project import ROOT, declaration, make_project
 from tests.waiting import wait_for_server
 
 Found = TypeVar("Found")
@@ -142,7 +142,8 @@ def deployed(folder: Path, *, pausing: bool = False) -> Iterator[Deployment]:
     ports = Ports(prefect=free_port(), mlflow=free_port(), optuna=free_port(), front_page=free_port())
     settings = make_project(folder).model_copy(update={"ports": ports})
     (settings.root / "prefect.yaml").unlink()
-    (settings.root / "prefect.yaml").write_text(yaml.safe_dump(declaration(DATASET), sort_keys=False))
+    declared = looked_at_by_tests(declaration(DATASET))
+    (settings.root / "prefect.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
     (settings.root / "deployments").unlink()
     shutil.copytree(ROOT / "deployments", settings.root / "deployments")
     settings.home.mkdir()
@@ -169,14 +170,9 @@ def deployed(folder: Path, *, pausing: bool = False) -> Iterator[Deployment]:
             stop_all(settings)
 
 
-def declaration(dataset: str) -> dict[str, Any]:
-    """Return our prefect.yaml with one data set, of another name, at whose source tests alone look."""
-    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    content["deployments"] = [
-        one for one in content["deployments"] if one.get("parameters", {}).get("dataset") != "california"
-    ]
+def looked_at_by_tests(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the declaration with no look at a source but those of the tests."""
     for one in content["deployments"]:
         if one["entrypoint"] == "flows/watch.py:watch":
             one["schedules"][0]["active"] = False
-    renamed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(content).replace("king_county", dataset))
-    return renamed
+    return content

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
-_ARRIVAL_LIMIT_S = 30.0
+from tests.waiting import wait_for
 
 
 def latest_run() -> FlowRun:
@@ -23,17 +22,25 @@ def read_run(run_id: UUID) -> FlowRun:
         return client.read_flow_run(run_id)
 
 
-def step_states(run_id: UUID) -> dict[str, str]:
-    """Return the last state of each task of a flow run by its name, such as Completed or Cached."""
+def step_states(run_id: UUID, last: str) -> dict[str, str]:
+    """Return the last state of each task of a flow run by its name, such as Completed or Cached.
+
+    Args:
+        run_id: of the flow run.
+        last: the name of its last task: states reach the server one after the other, a moment after the run.
+    """
     wanted = {"flow_runs": {"id": {"any_": [str(run_id)]}}, "sort": "EXPECTED_START_TIME_ASC"}
-    expected = {"Completed", "Cached", "Failed"}
-    deadline = time.monotonic() + _ARRIVAL_LIMIT_S
-    while True:  # task states reach the server a moment after the run
+
+    def states() -> dict[str, str]:
         found = _post("/task_runs/filter", wanted)
-        states = {run["name"].rsplit("-", 1)[0]: run["state_name"] for run in found}
-        if (states and set(states.values()) <= expected) or time.monotonic() > deadline:
-            return states
-        time.sleep(0.1)
+        return {run["name"].rsplit("-", 1)[0]: run["state_name"] for run in found}
+
+    def have_arrived() -> bool:
+        seen = states()
+        return last in seen and set(seen.values()) <= {"Completed", "Cached", "Failed"}
+
+    wait_for(have_arrived, lambda: f"{last} is over; there are {states()}", pause_s=0.1)
+    return states()
 
 
 def artifacts(run_id: UUID) -> dict[str, dict[str, Any]]:
@@ -44,19 +51,18 @@ def artifacts(run_id: UUID) -> dict[str, dict[str, Any]]:
 
 def log_lines(run_id: UUID, *wanted: str) -> list[dict[str, Any]]:
     """Return the log lines of a flow run, once there is one of every logger that is wanted."""
-    deadline = time.monotonic() + _ARRIVAL_LIMIT_S
-    while True:
+
+    def complete() -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []
         while page := _post(
             "/logs/filter",
             {"logs": {"flow_run_id": {"any_": [str(run_id)]}}, "limit": 200, "offset": len(lines)},
         ):
             lines += page
-        if all(any(line["name"].startswith(name) for line in lines) for name in wanted):
-            return lines
-        if time.monotonic() > deadline:
-            return lines
-        time.sleep(0.2)
+        told = all(any(line["name"].startswith(name) for line in lines) for name in wanted)
+        return lines if told else []
+
+    return wait_for(complete, f"lines of {wanted}", pause_s=0.2)
 
 
 def _post(path: str, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def ordered():
 def wait(step):
     inside.step = None  # what is written to tell that it waits is none of the step's writes
     while ordered()[0] == step:
-        WAITS.with_suffix(".new").write_text(str(os.getpid()))
+        WAITS.with_suffix(".new").write_text(f"{os.getpid()} {step}")
         WAITS.with_suffix(".new").rename(WAITS)
         time.sleep(0.05)
 
@@ -88,8 +88,11 @@ class Order:
         ordered.replace(self._order)
 
     def waiting_process(self) -> int | None:
-        """Return the process that waits."""
-        return int(self._waits.read_text()) if self._waits.exists() else None
+        """Return the process that waits at the step that was ordered last."""
+        if not (self._order.exists() and self._waits.exists()):
+            return None
+        pid, _, step = self._waits.read_text().partition(" ")
+        return int(pid) if step == self._order.read_text().split()[0] else None
 
     def go_on(self) -> None:
         self._order.unlink(missing_ok=True)

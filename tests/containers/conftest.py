@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -81,7 +82,10 @@ def town(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Town:
             "MLFLOW_TRACKING_TOKEN",
         ):
             patch.setenv(name, CANARY)
-        image = build_release_image(settings, engine, bento.tag, release)
+        # The other worker's town is the same to a byte, and so is its image's name.
+        with (tmp_path_factory.getbasetemp().parent / "building").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            image = build_release_image(settings, engine, bento.tag, release)
     return Town(settings, release, bento, image)
 
 

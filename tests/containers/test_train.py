@@ -14,11 +14,11 @@ from hedonic.roll_out import forget_containers
 from hedonic.serving.golden import verify_served
 from hedonic.settings import Settings
 from tests.containers.conftest import docker
-from tests.flows.conftest import prefect_server, project
+from tests.flows.conftest import project
 from tests.flows.test_canary import callers
 from tests.project import write_contract
 
-__all__ = ["prefect_server", "project"]
+__all__ = ["project"]
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 

@@ -44,7 +44,7 @@ def serve_mlflow(stack: ExitStack, folder: Path, database: str) -> str:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes more, as in compose.yaml
         },
     )  # fmt: skip
-    stack.callback(server.wait, 30)
+    stack.callback(server.wait, 120)
     stack.callback(server.terminate)
     deadline = time.monotonic() + 180
     while not answers(f"http://127.0.0.1:{port}/health"):

@@ -188,14 +188,15 @@ def test_without_a_server_the_command_says_how_to_start_one(town: Deployment, tm
 
 
 def test_the_scheduled_runs_appear_in_the_server_one_a_night(town: Deployment) -> None:
-    wanted = {"deployments": {"id": {"any_": [town.deployments()[NIGHTLY]["id"]]}}, "limit": 200}
+    nightly = town.deployments()[NIGHTLY]
+    wanted = {"deployments": {"id": {"any_": [nightly["id"]]}}, "limit": 200}
 
     def scheduled() -> list[datetime] | None:
         found = [run for run in town.call("/flow_runs/filter", wanted) if run["auto_scheduled"]]
         times = sorted(datetime.fromisoformat(run["expected_start_time"]) for run in found)
         return times if len(times) >= 3 else None
 
-    zone = ZoneInfo("America/Los_Angeles")
+    zone = ZoneInfo(nightly["schedules"][0]["schedule"]["timezone"])
     nights = [
         moment.astimezone(zone)
         for moment in wait_for_server(scheduled, "runs of the next nights", OVER_WITHIN_S)

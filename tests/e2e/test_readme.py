@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.markdown import bash_blocks
+from tests.ports import free_port
 from tests.project import ROOT
 
 pytestmark = pytest.mark.slow
@@ -35,14 +37,22 @@ def bare() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
+@functools.cache
+def ports() -> dict[str, str]:
+    """Return ports of this clone's own: those by default may be in use, of which `hedonic doctor` tells."""
+    return {
+        f"HEDONIC_PORTS__{name}": str(free_port()) for name in ("FRONT_PAGE", "PREFECT", "MLFLOW", "OPTUNA")
+    }
+
+
 def shell(script: str, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{script}"],
         cwd=folder,
-        env=bare(),
+        env=bare() | ports(),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=2700,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -16,6 +16,7 @@ import pytest
 
 from tests.bench import BIN, ONE_CPU, Bench, another_caller, run
 from tests.ports import free_port
+from tests.waiting import wait_for_server
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def running(command: list[str], environment: Mapping[str, str], folder: Path, ur
             yield
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(120)
 
 
 def answers(url: str) -> bool:
@@ -57,7 +58,7 @@ def answers(url: str) -> bool:
 def call(url: str, content: dict[str, Any] | None = None) -> Any:
     body = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -77,8 +78,12 @@ def test_the_run_its_tasks_and_artifacts_are_in_the_server(watched: Any) -> None
     (flow_run,) = call(f"{api}/flow_runs/filter", {})
     assert flow_run["state_type"] == "COMPLETED"
     assert flow_run["name"].startswith(f"{DATASET}: by hand")
-    tasks = {task["name"].rsplit("-", 1)[0] for task in call(f"{api}/task_runs/filter", {})}
-    assert {"ingest", "validate", "tune", "train", "evaluate", "decide", "roll-out", "verify"} <= tasks
+    expected = {"ingest", "validate", "tune", "train", "evaluate", "decide", "roll-out", "verify"}
+
+    def tasks() -> set[str]:  # they reach the server a moment after the run
+        return {task["name"].rsplit("-", 1)[0] for task in call(f"{api}/task_runs/filter", {})}
+
+    wait_for_server(lambda: tasks() >= expected, "all of its tasks are in the server")
     keys = {artifact["key"] for artifact in call(f"{api}/artifacts/filter", {})}
     told = ("validation", "leaderboard", "evaluation", "verdict", "release")
     assert {f"{what}-small-county" for what in told} <= keys

@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.drill]
 
 # What was promised, asked of a machine that does nothing else: `make drills`.
 PAGES_WITHIN_S, RUN_WITHIN_S = (180.0, 20.0) if FULL else (600.0, 300.0)
+AT_ONCE_S = 1.0 if FULL else 2.0  # one who waits for what hangs waits for 2.5 s
 SETTLED_WITHIN_S = 600.0
 # At somebody's first visit MLflow opens a panel of its assistant: ours was here before.
 SEEN_MLFLOW_BEFORE = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
@@ -129,7 +130,7 @@ def asked_for(shown: tuple[Town, Page, Seen]) -> str:
     """The id of the run that was asked for in Prefect's form: 2 trials, another seed."""
     town, page, _ = shown
     known = {run.id for run in town.trainings()}
-    (train,) = (link.url for link in town.state().datasets[0].links if link.title == "Train")
+    train = link_to(town, "Train")
     page.goto(train)
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Custom run").click()
@@ -189,12 +190,20 @@ def test_parts_that_are_killed_at_once_come_back_and_are_told_of(ready: Ready) -
     assert town.pid("mlflow") in [p.pid for p in psutil.Process(owner).parents()]
 
 
+def link_to(town: Town, title: str) -> str:
+    """Return where the front page's link leads, once whoever knows has answered."""
+
+    def found() -> str | None:
+        (dataset,) = town.state().datasets
+        links = (*dataset.links, *(dataset.champion.links if dataset.champion else ()))
+        return next((one.url for one in links if one.title == title), None)
+
+    return wait_for_server(found, f"a link to {title}")
+
+
 def test_the_study_is_open_in_optunas_dashboard(shown: tuple[Town, Page, Seen]) -> None:
     town, page, seen = shown
-    champion = town.state().datasets[0].champion
-    assert champion is not None
-    (study,) = (link.url for link in champion.links if link.title == "Study")
-    page.goto(study)
+    page.goto(link_to(town, "Study"))
     expect(page.get_by_text("Best Trial").first).to_be_visible()
     expect(page.get_by_text(re.compile(f"{DATASET}-20")).first).to_be_visible()
     expect(page.get_by_text("Hyperparameter Importance").first).to_be_visible()
@@ -204,20 +213,18 @@ def test_the_study_is_open_in_optunas_dashboard(shown: tuple[Town, Page, Seen]) 
 
 def test_the_run_its_children_and_curves_are_in_mlflow(shown: tuple[Town, Page, Seen]) -> None:
     town, page, seen = shown
-    (dataset,) = town.state().datasets
-    assert dataset.champion is not None
-    links = {link.title: link.url for link in (*dataset.links, *dataset.champion.links)}
     page.goto("about:blank")
-    page.goto(links["MLflow run"])
+    shown_run, shown_experiment = link_to(town, "MLflow run"), link_to(town, "Experiment")
+    page.goto(shown_run)
     expect(page.get_by_text("mdape_pct").first).to_be_visible()
     town.shoot(page, "mlflow-run")
     run, mlflow = (
-        links["MLflow run"].partition("?")[0].rpartition("/")[2],
+        shown_run.partition("?")[0].rpartition("/")[2],
         f"http://127.0.0.1:{town.settings.ports.mlflow}",
     )
-    experiment = links["Experiment"].split("/experiments/")[1].split("/")[0]
+    experiment = shown_experiment.split("/experiments/")[1].split("/")[0]
     page.goto("about:blank")
-    page.goto(links["Experiment"])
+    page.goto(shown_experiment)
     expect(page.get_by_text(f"train {DATASET}").first).to_be_visible()
     town.shoot(page, "mlflow-experiment")
     asked = {"experiment_ids": [experiment], "filter": f"tags.`mlflow.parentRunId` = '{run}'"}
@@ -294,19 +301,24 @@ def test_new_sales_that_are_dropped_start_exactly_one_run_that_ends_in_a_verdict
     assert [r.id for r in new()] == [run.id]
 
 
+def slow_parts(state: State) -> set[str]:
+    """Return the names of the parts that are slow; all others are ready."""
+    others = {part.health for part in state.parts} - {"slow", "ready"}
+    return set() if others else {part.name for part in state.parts if part.health == "slow"}
+
+
 def test_the_page_answers_at_once_while_a_part_hangs_and_says_which(ready: Ready) -> None:
     town = ready.town
     stopped = [psutil.Process(town.pid("prefect")), *psutil.Process(town.pid("prefect")).children()]
     for process in stopped:
         process.suspend()
     try:
-        wait_for_server(lambda: not town.state().ready, "the page says that Prefect hangs", 120)
+        wait_for_server(
+            lambda: slow_parts(town.state()) == {"prefect"}, "the page says which part hangs", 120
+        )
         began = time.monotonic()
         state = town.state()
-        assert time.monotonic() - began < 1.0
-        health = {part.name: part.health for part in state.parts}
-        assert health.pop("prefect") == "slow"
-        assert set(health.values()) == {"ready"}
+        assert time.monotonic() - began < AT_ONCE_S
         assert state.runs, "what was told before is still shown"
     finally:
         for process in stopped:

@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 from hedonic.front_page.state import RunState, State
 from hedonic.settings import Ports, Settings
 from tests.ports import free_port
-from tests.project import ROOT, make_project
+from tests.project import ROOT, declaration, make_project
 
 BIN = Path(sys.executable).parent
 DATASET = "small_county"
@@ -69,7 +69,7 @@ class Town:
 
     def state(self) -> State:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}/api/state", timeout=5) as answer:
+        with opener.open(f"{self.url}/api/state", timeout=60) as answer:
             return State.model_validate_json(answer.read())
 
     def pid(self, part: str) -> int:
@@ -108,11 +108,8 @@ def prefer_trees(folder: Path) -> None:
 
 def declare(folder: Path) -> None:
     """Declare King County's deployments for the small data set, and the automations as they are."""
-    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    declared["deployments"] = [d for d in declared["deployments"] if "california" not in d["name"]]
     (folder / "prefect.yaml").unlink()
-    text = yaml.safe_dump(declared, sort_keys=False, width=1000).replace("king_county", DATASET)
-    (folder / "prefect.yaml").write_text(text)
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(declaration(DATASET), sort_keys=False, width=1000))
     if not (folder / "deployments").exists():
         (folder / "deployments").symlink_to(ROOT / "deployments")
 

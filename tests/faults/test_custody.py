@@ -250,9 +250,12 @@ def swept_until_killed(settings: Settings, n: int) -> bool:
     """Return whether a process that sweeps was killed at its n-th change; it may have had fewer."""
     pid = os.fork()
     if pid == 0:
-        die_at(n)
-        swept(settings)
-        os._exit(0)
+        try:
+            die_at(n)
+            swept(settings)
+            os._exit(0)
+        finally:  # an error is not to go on in a copy of the tests' process
+            os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 

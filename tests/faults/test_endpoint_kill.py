@@ -15,7 +15,7 @@ from hedonic.serving.prediction_log_store import PredictionLogStore
 from hedonic.serving.predictor import load_release
 from hedonic.supervisor import Supervisor
 from tests.callers import callers
-from tests.drills import count
+from tests.drills import FULL, count
 from tests.ports import free_port
 from tests.serving.conftest import crown
 from tests.supervised import supervised
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.drill]
 
 KILLS = count(few=2, promised=20)
 CALLERS = 8
-LOSS_S = 1.0
+LOSS_S = 1.0 if FULL else 5.0  # 1 s is stated of a machine whose disk does nothing else: `make drills`
 ROWS = [{**ROW, "area": 300.0 + 97.3 * n} for n in range(20)]
 
 
@@ -99,6 +99,6 @@ def test_a_killed_endpoint_comes_back_and_what_it_acknowledged_is_logged(
     drill_table.add(
         f"kill -9 of the endpoint under load, {mode} log", KILLS,
         f"{len(asked.told):,} acknowledged, {len(lost)} lost"
-        f"{'' if mode == 'durable' else ', none older than 1 s'}; 0 wrong; {len(asked.failed)} unanswered; "
-        f"back with the champion in {max(away_s):.1f} s at most",
+        f"{'' if mode == 'durable' else f', none older than {LOSS_S:g} s'}; 0 wrong; "
+        f"{len(asked.failed)} unanswered; back with the champion in {max(away_s):.1f} s at most",
     )  # fmt: skip

@@ -22,10 +22,8 @@ from hedonic.serving.predictor import load_release
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from tests.drills import DrillTable, count
-from tests.flows.conftest import prefect_server, results_in
+from tests.flows.conftest import results_in
 from tests.project import make_project
-
-__all__ = ["prefect_server"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 

@@ -17,13 +17,13 @@ import pytest
 from hedonic.serving.prediction_log import PredictionLog
 from hedonic.serving.prediction_log_store import PredictionLogStore
 from tests.answered import answered
-from tests.drills import count
+from tests.drills import FULL, count
 
 pytestmark = [pytest.mark.fault, pytest.mark.drill]
 
 ROOT = Path(__file__).resolve().parents[2]
 DRILLS = count(few=3, promised=20)
-LOSS_S = 1.0
+LOSS_S = 1.0 if FULL else 5.0  # 1 s is stated of a machine whose disk does nothing else: `make drills`
 
 SERVICE = textwrap.dedent(
     """
@@ -59,7 +59,7 @@ def kill_while_logging(url, mode, run_s):
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as service:
         first = service.stdout.readline()  # it is up
         lines, stop_at = [first], time.monotonic() + run_s
-        while time.monotonic() < stop_at:
+        while time.monotonic() < stop_at or len(lines) <= 60:
             lines.append(service.stdout.readline())
         killed_at = time.monotonic()
         service.send_signal(signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_fast_answer_older_than_a_second_survives_kill_9(tmp_path, drill_table
     oldest_lost_s = 0.0
     for drill in range(DRILLS):
         url = str(tmp_path / f"{drill}.db")
-        given, killed_at = kill_while_logging(url, "fast", random.Random(drill).uniform(1.3, 2.0))
+        given, killed_at = kill_while_logging(url, "fast", LOSS_S + random.Random(drill).uniform(0.3, 1.0))
         lost = {request_id: killed_at - given[request_id] for request_id in given.keys() - stored_ids(url)}
         assert sum(at < killed_at - LOSS_S for at in given.values()) > 20
         n_given, n_lost = n_given + len(given), n_lost + len(lost)

@@ -1,4 +1,4 @@
-"""One Prefect server for all flow tests, and one project a module: starting either costs many seconds."""
+"""One project a module for the flow tests: making it costs many seconds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ import pytest
 from hedonic.settings import Settings
 from hedonic.supervisor import stop_all
 from tests.project import make_project
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A real Prefect server, in a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
 
 
 @contextmanager

@@ -114,10 +114,10 @@ def test_a_release_that_is_stopped_as_a_canary_is_refused_and_the_champion_stays
 
 
 def test_without_callers_the_contract_says_what_becomes_of_it(first: Any, project: Settings) -> None:
-    asked_for(project, max_disagreement=5, limit_s=10)
+    asked_for(project, max_disagreement=5, limit_s=30)
     refused = train(dataset=DATASET, families=("ridge",), reason="nobody asked")
     assert refused.outcome == "refused"
-    told = "only 0 of 24 requests came to the canary in 10 s; gate.canary.otherwise says refuse"
+    told = "only 0 of 24 requests came to the canary in 30 s; gate.canary.otherwise says refuse"
     assert check(refused, "canary-untried").sentence == told
     assert champion(project) == first.release
 

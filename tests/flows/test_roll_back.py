@@ -24,6 +24,7 @@ from tests.flow_runs import artifacts, latest_run, step_states
 from tests.flows.conftest import results_in
 from tests.project import ROOT
 from tests.rollbacks import DATASET, Town, make_town
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +43,9 @@ def town(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def serves(town: Town) -> str | None:
-    state = endpoint_state(town.settings, DATASET, town.port)
-    return state.release if state else None
+    state = wait_for(lambda: endpoint_state(town.settings, DATASET, town.port))
+    assert state is not None
+    return state.release
 
 
 def test_the_flow_goes_back_to_the_champion_before_and_leaves_its_page(town: Town) -> None:
@@ -55,7 +57,7 @@ def test_the_flow_goes_back_to_the_champion_before_and_leaves_its_page(town: Tow
     assert run.name == f"{DATASET}: roll-back, prices too high ({target[:12]})"
     assert {DATASET} <= set(run.tags)
     assert done.record.flow_run == str(run.id)
-    states = step_states(run.id)
+    states = step_states(run.id, last="conclude-roll-back")
     steps = {"choose-target", "verify-target", "switch", "roll-out-target", "conclude-roll-back"}
     assert {name for name, state in states.items() if state == "Completed"} >= steps
     page = artifacts(run.id)["roll-back-tiny-town"]
@@ -98,7 +100,7 @@ def test_a_training_whose_champion_is_refused_ends_failed_and_the_one_before_is_
         golden.write_bytes(whole)
     run = latest_run()
     assert run.state_name == "Failed"
-    assert step_states(run.id)["roll-out"] == "Failed"
+    assert step_states(run.id, last="roll-out")["roll-out"] == "Failed"
     assert serves(town) == town.champion == before
     record = town.history.records(DATASET)[-1]
     assert (record.kind, record.flow_run) == ("rolled_back", str(run.id))

@@ -79,7 +79,7 @@ def command(town: Settings, tool: str, *arguments: str, **environment: str) -> s
     }
     done = subprocess.run(
         [str(Path(sys.executable).parent / tool), *arguments],
-        cwd=town.root, env=os.environ | environment, capture_output=True, text=True, timeout=180, check=False,
+        cwd=town.root, env=os.environ | environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -151,7 +151,7 @@ def test_an_edit_of_a_comment_runs_nothing_again(first: Any, edited: Any) -> Non
         edited(source, "\n# an afterthought\n")
     assert {will for step, (will, _) in whys().items() if step != "decide"} == {"be kept"}
     assert train(**QUICK).outcome == "unchanged"
-    states = step_states(latest_run().id)
+    states = step_states(latest_run().id, last="conclude")
     assert not set(states) & set(STEPS)
     assert {"unchanged", "promoted"} <= set(latest_run().tags)
 
@@ -163,7 +163,7 @@ def test_an_edit_of_the_features_runs_again_from_there(first: Any, edited: Any) 
     for step in ("run", "tune", "train", "simplify", "evaluate"):
         assert told[step] == ("run", ("code: src/hedonic/model/features.py changed",))
     assert train(**QUICK).outcome == "kept"
-    states = step_states(latest_run().id)
+    states = step_states(latest_run().id, last="conclude")
     assert [states[step] for step in STEPS] == ["Cached", *["Completed"] * 4]
 
 
@@ -191,7 +191,7 @@ def test_only_the_steps_that_are_asked_for_run_and_the_run_ends_with_the_last(
 ) -> None:
     result = train(**QUICK, steps=("validate", "train"))
     assert result.outcome == "stopped"
-    states = step_states(latest_run().id)
+    states = step_states(latest_run().id, last="stop")
     assert [states.get(step) for step in STEPS] == ["Completed", "Cached", "Completed", None, None]
     assert "stopped" in latest_run().tags
 

@@ -15,6 +15,7 @@ from tests.ports import free_port
 from tests.serving.conftest import ROOT, crown
 from tests.serving.test_endpoint import wrong_release
 from tests.tiny_release import tiny_model, tiny_release
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def test_an_endpoint_elsewhere_is_waited_for_and_never_started_or_stopped_by_us(
         crown(home, wrong_release(home / "releases"))
         with pytest.raises(ReleaseRefused, match=f"{better.name[:16]} is still served"):
             start_endpoint(settings, "tiny_town", 3000)
-        assert endpoint_state(settings, "tiny_town", 3000).release == better.name
+        assert wait_for(lambda: endpoint_state(settings, "tiny_town", 3000)).release == better.name
         with pytest.raises(UserError, match="container of its own"):
             stop_endpoint(settings, "tiny_town")
         assert Supervisor(settings).pid() is None

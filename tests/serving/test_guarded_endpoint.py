@@ -269,7 +269,8 @@ def test_unless_asked_it_listens_on_loopback_alone(endpoint):
 
 def test_a_connection_in_use_at_the_end_is_answered(start):
     served, worker = start()
-    with opened(served.port, f"Content-Length: {len(BODY)}") as connection:
+    with opened(served.port, f"Content-Length: {len(BODY)}\r\nExpect: 100-continue") as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # it is in use
         connection.sendall(BODY[:10])
         rest = threading.Timer(0.5, connection.sendall, [BODY[10:]])
         rest.start()

@@ -28,7 +28,7 @@ HEADER = ",".join(ROW)
 LINE = "3,1350.5,1950,false,Hill,200,2014-12-24"
 CSV = {"Content-Type": "text/csv"}
 TOKEN = {"Authorization": "Bearer secret-token"}
-N_MANY = 40_000
+N_MANY, N_LONG = 40_000, 200_000
 
 
 def lines(n_rows, header=True):
@@ -47,7 +47,7 @@ def large(tmp_path_factory):
             release,
             HEDONIC_API_TOKEN="secret-token",
             HEDONIC_GUARD__METRICS_OPEN="true",
-            HEDONIC_GUARD__MAX_TABLE_BYTES=str(3 * 2**20),
+            HEDONIC_GUARD__MAX_TABLE_BYTES=str(12 * 2**20),
         )
         yield served, worker, home
 
@@ -157,7 +157,7 @@ def test_the_synchronous_client_of_bentoml_1_4_39_submits_and_then_fails_by_a_fa
 
 def test_a_long_job_is_canceled_and_never_finishes(large):
     served, _, _ = large
-    running = [submit(served, lines(N_MANY)) for _ in range(2)]
+    running = [submit(served, lines(N_LONG)) for _ in range(2)]
     for task_id in reversed(running):
         answer = served.ask("PUT", f"/score/cancel?task_id={task_id}", headers=TOKEN)
         assert (answer.status, answer.json) == (200, {"task_id": task_id, "status": "canceled"})
@@ -186,7 +186,8 @@ def test_long_jobs_are_behind_the_token_and_the_limits(large):
         ("POST", "retry"),
     ):
         assert served.ask(method, f"/score/{route}?task_id=x", b"" if method != "GET" else None).status == 401
-    assert served.ask("POST", "/score/submit", lines(100_000), CSV | TOKEN).status == 413
+    large_one = CSV | TOKEN | {"Content-Length": str(13 * 2**20)}
+    assert served.ask("POST", "/score/submit", b"x", large_one).status == 413
     assert served.ask("POST", "/score/submit", b"x", {"Content-Type": "text/plain"} | TOKEN).status == 415
     for task_id in ("", "?task_id=x"):
         answer = served.ask("GET", f"/score/get{task_id}", headers=TOKEN)
@@ -221,7 +222,7 @@ def test_a_job_of_a_worker_that_dies_has_failed(tmp_path):
     release = tiny_release(tmp_path / "releases")
     with contextlib.ExitStack() as stack:
         served, worker = start_endpoint(stack, tmp_path, release)
-        task_id = served.ask("POST", "/score/submit", lines(200_000), CSV).json["task_id"]
+        task_id = served.ask("POST", "/score/submit", lines(N_LONG), CSV).json["task_id"]
         worker.kill()
 
         def failed():
