@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from hedonic.cli.up import _watch, _welcome
+from hedonic.errors import HedonicError
 from hedonic.monitoring.alerts import Alert, AlertBook, AlertFeed
 from hedonic.settings import Settings
-from hedonic.supervisor import Process, Supervisor, stop_all
+from hedonic.supervisor import Process, Running, Supervisor, stop_all
 from hedonic.watching.event import Event
 from hedonic.watching.look import look_at
 from hedonic.watching.sighting import dataset_file
@@ -59,6 +60,7 @@ def test_each_alert_that_is_raised_or_settled_is_one_line_and_what_was_before_is
     supervised: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hedonic.cli.up._LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(Supervisor.running, "__defaults__", (30.0,))  # a late answer would be told as well
     book, told = AlertBook(supervised), StringIO()
     failed = Alert(kind="run-failed", severity="critical", key="a", title="cars: the run failed", text="x")
     book.raise_(failed.model_copy(update={"key": "old", "title": "an old one"}))
@@ -80,8 +82,21 @@ def test_each_alert_that_is_raised_or_settled_is_one_line_and_what_was_before_is
 
 
 def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_nothing(
-    supervised: Settings,
+    supervised: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    answers: list[dict[str, Running]] = []
+    refusals: list[HedonicError] = []
+    running = Supervisor.running
+
+    def noted(asked: Supervisor) -> dict[str, Running]:
+        try:
+            answers.append(running(asked))
+        except HedonicError as err:
+            refusals.append(err)
+            raise
+        return answers[-1]
+
+    monkeypatch.setattr(Supervisor, "running", noted)
     supervisor = Supervisor(supervised)
     supervisor.keep(Process("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
     wait_for(lambda: supervisor.process_pid("sleeper") is not None, "it runs")
@@ -96,12 +111,12 @@ def test_a_supervisor_that_does_not_answer_for_a_while_is_told_once_and_ends_not
     try:
         watching.start()
         wait_for(lambda: "does not answer" in told.getvalue(), "it is told")
-        watching.join(4.0)  # asked again meanwhile
+        wait_for(lambda: len(refusals) > 1, "it is asked again")
         assert watching.is_alive()
     finally:
         os.kill(daemon, signal.SIGCONT)
     assert told.getvalue().count("does not answer") == 1
-    watching.join(3.0)
+    wait_for(lambda: any("sleeper" in found for found in answers), "it answers again")
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: "sleeper ended and was restarted" in told.getvalue(), "the restart is told")
     stop_all(supervised)

@@ -138,9 +138,12 @@ def test_a_history_that_grows_meanwhile_is_whole_in_the_backup(tmp_path: Path) -
     settings, champions = kept_home(tmp_path / "project", n=1)
     pid = os.fork()
     if pid == 0:
-        history = History(settings.history)
-        while True:
-            history.append(Entry(dataset=DATASET, kind="kept", actor="ana", reason="again"))
+        try:
+            history = History(settings.history)
+            while True:
+                history.append(Entry(dataset=DATASET, kind="kept", actor="ana", reason="again"))
+        finally:
+            os._exit(1)  # whatever is raised is not for the tests' own process, of which this is a copy
     try:
         for n in range(3):
             path, manifest = back_up(settings, LOG, tmp_path / f"{n}.tar.gz")
@@ -320,9 +323,13 @@ def test_a_restoration_that_is_killed_before_its_end_has_no_champion_and_can_be_
 ) -> None:
     pid = os.fork()
     if pid == 0:
-        monkeypatch.setattr(restoration, "_put", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        restored(elsewhere, backed[2])
-    os.waitpid(pid, 0)
+        try:
+            monkeypatch.setattr(restoration, "_put", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            restored(elsewhere, backed[2])
+        finally:
+            os._exit(1)  # whatever is raised is not for the tests' own process, of which this is a copy
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     assert not (elsewhere.home / "history.db").exists()
     assert [path.name for path in elsewhere.home.glob(".restoring-*")]
     restored(elsewhere, backed[2])

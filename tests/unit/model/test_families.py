@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import warnings
 from typing import Any
@@ -107,6 +108,8 @@ def test_an_estimator_keeps_scikit_learn_s_grammar(family: Any) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fitting_and_predicting_are_quiet(family: Any, recwarn: pytest.WarningsRecorder) -> None:
+    gc.collect()  # what earlier tests left open is told now
+    recwarn.clear()
     matrix, target = rows()
     options = {"eval_X": matrix, "eval_y": target} if family in ("forest", "boosting") else {}
     estimator = make_estimator(family, SMALL.get(family, {}), categorical=(3,), seed=3)

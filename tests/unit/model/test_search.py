@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,9 @@ def test_one_journal_holds_all_studies_and_a_taken_name_gets_a_number(tmp_path: 
 
 
 def test_a_study_is_quiet(recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]) -> None:
+    gc.collect()  # what earlier tests left open is told now
+    recwarn.clear()
+    capfd.readouterr()
     study_of(contract_of(), trials=8)
     assert [str(warning.message) for warning in recwarn] == []
     assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -226,6 +227,8 @@ def test_a_target_on_its_own_scale_is_estimated_on_it() -> None:
 
 
 def test_training_is_quiet(recwarn: pytest.WarningsRecorder) -> None:
+    gc.collect()  # what earlier tests left open is told now
+    recwarn.clear()
     for contract, recipe in ((house_contract(), BOOSTING), (car_contract(), CARS)):
         columns, split = prepared(contract, 300)
         candidate_of(contract, columns, split, recipe).model.estimate(take(columns, split.holdout))

@@ -50,7 +50,8 @@ def channel():
     server = HTTPServer(("127.0.0.1", 0), Hook)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"json://127.0.0.1:{server.server_port}/", posted
+    # apprise waits 4 s for a connection and for an answer, unless the URL says otherwise.
+    yield f"json://127.0.0.1:{server.server_port}/?cto=30&rto=30", posted
     server.shutdown()
     thread.join()
     server.server_close()

@@ -229,13 +229,19 @@ def test_golden_rows_need_an_answer_each(tmp_path):
         write_release(tmp_path, replace(content, golden=golden))
 
 
+def _begin(together):
+    tiny_content()  # trains its trees: the writing begins at once
+    together.wait(120)
+
+
 def _write(store):
     return str(tiny_release(store))
 
 
 def test_two_processes_that_write_the_same_release_both_get_it(tmp_path):
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        folders = pool.map(_write, [tmp_path] * 4)
+    spawned = multiprocessing.get_context("spawn")
+    with spawned.Pool(2, _begin, [spawned.Barrier(2)]) as pool:
+        folders = pool.map_async(_write, [tmp_path] * 4).get(120)
     assert len(set(folders)) == 1
     verify_release(next((tmp_path / "tiny_town").iterdir()))
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from hedonic.serving.prediction_log import LogUnavailable, PredictionLog
+from hedonic.serving.prediction_log import INTERVAL_S, LogUnavailable, PredictionLog
 from hedonic.serving.prediction_log_entry import EPOCH
 from hedonic.serving.prediction_log_store import StoreUnavailable
 from tests.answered import RELEASE, answered
@@ -93,6 +93,7 @@ def test_in_fast_mode_an_answer_is_in_the_store_a_moment_later(url, store):
         wait_for(lambda: store.rows("r1"))
         wait_for(lambda: log.pending == 0)
         assert (log.recorded, log.dropped) == (1, 0)
+    assert INTERVAL_S < 1
 
 
 def test_in_durable_mode_what_was_awaited_is_in_the_store(url, store):
@@ -124,7 +125,11 @@ def test_a_durable_answer_is_not_given_before_the_store_has_it():
     assert len(shelf.kept) == 1
 
 
-def test_a_durable_answer_fails_when_the_store_stays_locked_and_the_next_one_does_not(url, store):
+def test_a_durable_answer_fails_when_the_store_stays_locked_and_the_next_one_does_not(
+    url, store, monkeypatch
+):
+    monkeypatch.setattr("hedonic.serving.prediction_log._HUNG_S", 30)  # a slow store is not a mute one
+
     async def one(log, request_id):
         await log.record(answered(request_id=request_id))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,14 +98,17 @@ def test_bytes_that_a_reader_held_or_another_process_left_go_as_soon_as_they_can
     assert next_one.purged == 0
 
 
-def test_after_the_start_nothing_is_deleted_before_the_hour_is_over(store, keep):
+def test_after_the_start_nothing_is_deleted_before_the_hour_is_over(store, keep, caplog):
     store.append([aged(40)])
-    retention = keep(30, clock=Clock())
-    wait_for(lambda: retention.purged == 1)
+    with caplog.at_level(logging.INFO, "hedonic.serving"):
+        retention = keep(30, clock=Clock())
+        wait_for(lambda: "were deleted" in caplog.text, "the first purge is over")
     store.append([aged(40, request_id="late")])
+    with pytest.raises(AssertionError, match="not within"):
+        wait_for(lambda: retention.purged > 1, limit_s=0.3)  # as long as it rests 10 times
     started = time.monotonic()
     retention.close()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5  # the limit that ``close`` has for a thread that goes on
     assert (kept(store), retention.purged) == (["late"], 1)
 
 
@@ -141,31 +144,25 @@ def test_a_store_that_is_away_is_told_once_and_purged_when_it_is_back(url, store
     assert caplog.text.count("is not purged until") == 1
 
 
-def durable_waits_s(log, while_true):
-    """Return how long durable answers waited, one after the other, while something is true."""
+def deleted_meanwhile(log, retention, n_rows):
+    """Return how many rows were deleted while each durable answer was given, until so many are."""
 
-    async def one():
-        started = time.perf_counter()
-        await log.record(answered())
-        return time.perf_counter() - started
+    async def answer():
+        purged = [retention.purged]
+        while purged[-1] < n_rows:
+            await log.record(answered())
+            purged.append(retention.purged)
+        return [after - before for before, after in pairwise(purged)]
 
-    async def all_of_them():
-        waits = []
-        while while_true() or len(waits) < 50:
-            waits.append(await one())
-        return waits
-
-    return asyncio.run(all_of_them())
+    return asyncio.run(answer())
 
 
 def test_durable_answers_go_on_while_a_month_is_deleted(url, store, keep):
     like = aged(40)
     store.append([like._replace(request_id=f"{n:032x}") for n in range(10_000)])
-    log = PredictionLog.open(url, "durable")
-    retention = keep(30, clock=Clock())
-    waits = durable_waits_s(log, lambda: retention.purged < 10_000)
+    log = PredictionLog.open(url, "durable", patience_s=30)
+    meanwhile = deleted_meanwhile(log, keep(30, clock=Clock()), 10_000)
     assert log.close() == 0
-    assert len(waits) > 200
-    # A step holds the write lock for milliseconds; a whole purge at once would hold it for a second.
-    assert statistics.quantiles(waits, n=100)[98] < 0.2
-    assert max(waits) < 1.0
+    # In steps of 500, with an answer between most of them; a purge at once, or steps without rests, would
+    # leave room for none or a few.
+    assert sum(n > 0 for n in meanwhile) > 10
