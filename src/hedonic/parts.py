@@ -60,7 +60,7 @@ class Part:
 def server_part(settings: Settings) -> Part:
     """Return Prefect's server, which all others report to."""
     return Part(
-        Process("prefect", _module("prefect", "server", "start")),
+        Process("prefect", _module("hedonic.deployments.server")),
         title="Prefect",
         service="prefect",
         elsewhere=settings.services.prefect is not None,
