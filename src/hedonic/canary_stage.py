@@ -149,8 +149,4 @@ def _in_force(file: PlanFile, plan: TrafficPlan) -> Iterator[None]:
     try:
         yield
     finally:
-        if file.read() == plan:
-            if before is None:
-                file.remove()
-            else:
-                file.restore(before)
+        file.take_back(plan, before)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -55,15 +58,27 @@ class PlanFile:
 
     def write(self, plan: TrafficPlan) -> None:
         """Make this the plan; the service follows within its interval."""
-        write_durably(self.path, plan.model_dump_json(indent=1) + "\n")
-
-    def restore(self, content: bytes) -> None:
-        """Make this the plan's file again, whatever it holds."""
-        write_durably(self.path, content.decode())
+        with self._alone():
+            write_durably(self.path, plan.model_dump_json(indent=1) + "\n")
 
     def remove(self) -> None:
         """Leave no plan: the champion answers alone."""
-        self.path.unlink(missing_ok=True)
+        with self._alone():
+            self.path.unlink(missing_ok=True)
+
+    def take_back(self, plan: TrafficPlan, before: bytes | None) -> None:
+        """Let the file hold what it did before this plan, whatever that is, unless it holds another by now.
+
+        Raises:
+            UserError: the file is no plan.
+        """
+        with self._alone():
+            if self.read() != plan:
+                return
+            if before is None:
+                self.path.unlink(missing_ok=True)
+            else:
+                write_durably(self.path, before.decode())
 
     def stop_of(self, plan: TrafficPlan) -> Stop | None:
         """Return how this plan was stopped; None when it was not."""
@@ -71,8 +86,17 @@ class PlanFile:
 
     def record_stop(self, plan: TrafficPlan, stop: Stop) -> None:
         """Write down that the plan was stopped, so that it stays so when the process restarts."""
-        plans = {**self._stops().plans, plan.digest: stop}
-        write_durably(self.stops_path, _Stops(plans=plans).model_dump_json(indent=1) + "\n")
+        with self._alone():
+            plans = {**self._stops().plans, plan.digest: stop}
+            write_durably(self.stops_path, _Stops(plans=plans).model_dump_json(indent=1) + "\n")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of all who change the files: what is written again was read by nobody else."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _stops(self) -> _Stops:
         try:

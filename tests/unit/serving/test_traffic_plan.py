@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -152,3 +153,26 @@ def test_a_plan_ends_at_its_time():
     assert plan(until=now - timedelta(seconds=1)).over
     assert not plan(until=now + timedelta(minutes=1)).over
     assert not plan().over
+
+
+def test_stops_that_are_written_down_at_once_are_all_kept(tmp_path):
+    file = PlanFile(tmp_path, "town")
+    plans = [plan(share=n / 100) for n in range(1, 41)]
+
+    def record(asked):
+        file.record_stop(asked, stop_now(asked, "too many errors", Watch(asked.limits, by_disagreement=True)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(record, plans))
+    assert all(file.stop_of(asked) for asked in plans)
+
+
+@pytest.mark.parametrize("before", [None, b'{"what": "is no plan"}'])
+def test_a_plan_is_taken_back_unless_another_is_there_by_now(tmp_path, before):
+    file = PlanFile(tmp_path, "town")
+    file.write(plan())
+    file.take_back(plan(), before)
+    assert (file.path.read_bytes() if file.path.exists() else None) == before
+    file.write(plan(share=0.7))
+    file.take_back(plan(), before)
+    assert file.read() == plan(share=0.7)
