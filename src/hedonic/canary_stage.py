@@ -144,8 +144,7 @@ def _traffic(settings: Settings, contract: Contract, plan: TrafficPlan) -> dict[
 @contextmanager
 def _in_force(file: PlanFile, plan: TrafficPlan) -> Iterator[None]:
     """Keep the plan in force, and put back what was there before, unless somebody wrote another meanwhile."""
-    before = file.path.read_bytes() if file.path.exists() else None
-    file.write(plan)
+    before = file.write(plan)
     try:
         yield
     finally:

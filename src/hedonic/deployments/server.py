@@ -32,6 +32,8 @@ def collect_aside(every_s: float = _YOUNG_EVERY_S, all_every: int = _ALL_EVERY) 
         for n in itertools.count(1):
             time.sleep(every_s)
             gc.collect(2 if n % all_every == 0 else 1)
+            if n == all_every:
+                gc.freeze()  # the program itself: to look through it each time would hold all others up
 
     gc.disable()
     threading.Thread(target=collect, name="garbage", daemon=True).start()

@@ -55,7 +55,8 @@ class Retention:
         self._store = PredictionLogStore(url, _STEP_BUSY_S, at_once=False)
         self._scrubber = PredictionLogStore(url, _SCRUB_BUSY_S, at_once=False)
         self._purged = 0
-        self._scrubbed = False  # a process before this one may have ended between the two
+        # A process before this one may have ended between the two; Postgres promises nothing at once.
+        self._scrubbed = not self._store.is_file
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hedonic-retention", daemon=True)
         self._thread.start()
@@ -80,13 +81,13 @@ class Retention:
                 self._purge()
             except StoreUnavailable as err:
                 if not told:
-                    _logger.warning("the prediction log is not purged until its store is free: %s", err)
+                    _logger.warning("the prediction log is not purged until its store is back: %s", err)
                 told, wait_s = True, min(_AGAIN_S, self._every_s)
             except Exception:  # the edge of the thread: it must be there at the next hour
                 _logger.exception("the prediction log could not be purged")
                 wait_s = self._every_s
             else:
-                told, wait_s = False, self._every_s
+                told, wait_s = False, self._every_s if self._scrubbed else min(_AGAIN_S, self._every_s)
             self._over.wait(wait_s)
 
     def _purge(self) -> None:
@@ -103,5 +104,13 @@ class Retention:
         if n_rows:
             _logger.info("%d predictions older than %g days were deleted", n_rows, self._days)
         if not self._scrubbed:
+            self._scrub(n_rows)
+
+    def _scrub(self, n_rows: int) -> None:
+        try:
             self._scrubber.scrub(patience_s=0.0)
+        except StoreUnavailable:
+            if n_rows:
+                _logger.warning("bytes of the %d stay in the store's files until nobody reads there", n_rows)
+        else:
             self._scrubbed = True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -56,15 +57,18 @@ class PlanFile:
         except FileNotFoundError:
             return None
 
-    def write(self, plan: TrafficPlan) -> None:
-        """Make this the plan; the service follows within its interval."""
+    def write(self, plan: TrafficPlan) -> bytes | None:
+        """Make this the plan, which the service soon follows; return what the file held before."""
         with self._alone():
+            before = self.path.read_bytes() if self.path.exists() else None
             write_durably(self.path, plan.model_dump_json(indent=1) + "\n")
+            return before
 
     def remove(self) -> None:
         """Leave no plan: the champion answers alone."""
-        with self._alone():
-            self.path.unlink(missing_ok=True)
+        if self.path.exists():
+            with self._alone():
+                self.path.unlink(missing_ok=True)
 
     def take_back(self, plan: TrafficPlan, before: bytes | None) -> None:
         """Let the file hold what it did before this plan, whatever that is, unless it holds another by now.
@@ -94,9 +98,14 @@ class PlanFile:
     def _alone(self) -> Iterator[None]:
         """Hold the lock of all who change the files: what is written again was read by nobody else."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        handle = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR)
+        try:
+            with suppress(PermissionError):  # it is somebody else's, who let us
+                os.fchmod(handle, 0o666)  # root may write a plan, and the service a stop
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
     def _stops(self) -> _Stops:
         try:

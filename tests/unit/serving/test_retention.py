@@ -89,8 +89,9 @@ def test_bytes_that_a_reader_held_or_another_process_left_go_as_soon_as_they_can
     reader.execute("SELECT count(*) FROM hedonic_answered").fetchone()
     with caplog.at_level(logging.WARNING, "hedonic.serving"):
         first = keep(30, every_s=0.02, clock=Clock())
-        wait_for(lambda: "is not purged until its store is free" in caplog.text)
+        wait_for(lambda: "bytes of the 1200 stay in the store's files" in caplog.text)
     first.close()
+    assert caplog.text.count("bytes of") == 1
     assert (first.purged, b"old-" in files()) == (1200, True)
     reader.close()
     next_one = keep(30, clock=Clock())

@@ -1,6 +1,7 @@
 """The traffic plan, the draw of an arm, and the plan's file."""
 
 import json
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +171,11 @@ def test_stops_that_are_written_down_at_once_are_all_kept(tmp_path):
 @pytest.mark.parametrize("before", [None, b'{"what": "is no plan"}'])
 def test_a_plan_is_taken_back_unless_another_is_there_by_now(tmp_path, before):
     file = PlanFile(tmp_path, "town")
-    file.write(plan())
+    if before is not None:
+        file.path.parent.mkdir()
+        file.path.write_bytes(before)
+    assert file.write(plan()) == before
+    assert stat.S_IMODE(file.path.with_suffix(".lock").stat().st_mode) == 0o666  # root writes plans, too
     file.take_back(plan(), before)
     assert (file.path.read_bytes() if file.path.exists() else None) == before
     file.write(plan(share=0.7))
