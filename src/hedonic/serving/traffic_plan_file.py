@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -98,10 +98,12 @@ class PlanFile:
     def _alone(self) -> Iterator[None]:
         """Hold the lock of all who change the files: what is written again was read by nobody else."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR)
+        lock = self.path.with_suffix(".lock")
         try:
-            with suppress(PermissionError):  # it is somebody else's, who let us
-                os.fchmod(handle, 0o666)  # root may write a plan, and the service a stop
+            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+        except PermissionError:  # root's, who wrote a plan: to lock it no right to write it is needed
+            handle = os.open(lock, os.O_RDONLY)
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:

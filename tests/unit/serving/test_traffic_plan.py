@@ -1,11 +1,12 @@
 """The traffic plan, the draw of an arm, and the plan's file."""
 
 import json
-import stat
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from scipy.stats import binom
@@ -175,9 +176,25 @@ def test_a_plan_is_taken_back_unless_another_is_there_by_now(tmp_path, before):
         file.path.parent.mkdir()
         file.path.write_bytes(before)
     assert file.write(plan()) == before
-    assert stat.S_IMODE(file.path.with_suffix(".lock").stat().st_mode) == 0o666  # root writes plans, too
     file.take_back(plan(), before)
     assert (file.path.read_bytes() if file.path.exists() else None) == before
     file.write(plan(share=0.7))
     file.take_back(plan(), before)
     assert file.read() == plan(share=0.7)
+
+
+def test_a_stop_is_written_down_beside_a_lock_that_is_somebody_elses(tmp_path, monkeypatch):
+    file, asked = PlanFile(tmp_path, "town"), plan()
+    file.write(asked)
+    file.path.with_suffix(".lock").chmod(0o444)
+    opened = os.open
+
+    def as_the_service(path, flags, *more, **others):
+        """Refuse to open for writing what may only be read, which root is not refused."""
+        if flags & os.O_RDWR and Path(path).exists() and not Path(path).stat().st_mode & 0o200:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *more, **others)
+
+    monkeypatch.setattr(os, "open", as_the_service)
+    file.record_stop(asked, stop_now(asked, "too many errors", Watch(asked.limits, by_disagreement=True)))
+    assert file.stop_of(asked)
