@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.waiting import wait_for
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -59,12 +61,13 @@ class Callers:
         Raises:
             AssertionError: they were not.
         """
-        wanted, deadline = len(self.told) + n_more, time.monotonic() + limit_s
-        while len(self.told) < wanted:
-            assert time.monotonic() < deadline, (
-                f"no more answers; {len(self.failed)} failed: {self.failed[-3:]}"
-            )
-            time.sleep(0.01)
+        wanted = len(self.told) + n_more
+        wait_for(
+            lambda: len(self.told) >= wanted,
+            lambda: f"no more answers; {len(self.failed)} failed: {self.failed[-3:]}",
+            limit_s,
+            pause_s=0.01,
+        )
 
 
 @contextmanager

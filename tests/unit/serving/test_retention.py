@@ -50,6 +50,11 @@ def aged(days, **changes):
     return answered(at_us=microseconds(NOW - timedelta(days=days)), **changes)
 
 
+def files(url):
+    """Return every byte of a store's files."""
+    return b"".join(part.read_bytes() for part in Path(url).parent.iterdir())
+
+
 def kept(store):
     return [row.request_id for row in store.between()]
 
@@ -70,19 +75,13 @@ def test_not_one_byte_of_it_stays_in_the_files(store, keep, url):
     store.append([aged(40, request_id=f"old-{n}") for n in range(1200)] + [aged(1, request_id="young")])
     keep(30, clock=Clock())
 
-    def files():
-        return b"".join(part.read_bytes() for part in Path(url).parent.iterdir())
-
-    wait_for(lambda: b"old-" not in files())
-    assert b"young" in files()
+    wait_for(lambda: b"old-" not in files(url))
+    assert b"young" in files(url)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_bytes_that_a_reader_held_or_another_process_left_go_as_soon_as_they_can(store, keep, url, caplog):
     store.append([aged(40, request_id=f"old-{n}") for n in range(1200)] + [aged(1, request_id="young")])
-
-    def files():
-        return b"".join(part.read_bytes() for part in Path(url).parent.iterdir())
 
     reader = sqlite3.connect(url, isolation_level=None)
     reader.execute("BEGIN")
@@ -92,10 +91,10 @@ def test_bytes_that_a_reader_held_or_another_process_left_go_as_soon_as_they_can
         wait_for(lambda: "bytes of the 1200 stay in the store's files" in caplog.text)
     first.close()
     assert caplog.text.count("bytes of") == 1
-    assert (first.purged, b"old-" in files()) == (1200, True)
+    assert (first.purged, b"old-" in files(url)) == (1200, True)
     reader.close()
     next_one = keep(30, clock=Clock())
-    wait_for(lambda: b"old-" not in files())
+    wait_for(lambda: b"old-" not in files(url))
     assert next_one.purged == 0
 
 
